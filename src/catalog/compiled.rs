@@ -1,5 +1,7 @@
 //! A collection's schema: as documents for callers, and compiled for the check of writes.
 
+use std::borrow::Cow;
+
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
@@ -29,7 +31,7 @@ pub struct CollectionSchema {
 
 /// The path of a collection's schema below that of the collections.
 pub(super) fn schema_path(collections: &str, collection: &str) -> String {
-    format!("{collections}/{}/schema", percent_encode(collection))
+    [collections, "/", &Cow::from(percent_encode(collection)), "/schema"].concat()
 }
 
 impl CollectionSchema {

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::{Instant, sleep};
 
 use super::context::RequestState;
-use crate::access::{Principal, QuotaExceeded, QuotaPolicy};
+use crate::access::{Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -95,10 +95,12 @@ pub(super) fn add_headers(headers: &mut HeaderMap, state: &RequestState) {
         Some(admitted) => admitted.usage(),
         None => quota.usage(),
     };
-    if let Some(usage) = usage
-        && let Ok(value) = HeaderValue::from_str(&format!("\"rate\";r={};t={}", usage.remaining, usage.reset_seconds))
-    {
-        headers.insert(RATE_LIMIT, value);
+    if let Some(RateUsage { remaining, reset_seconds }) = usage {
+        let (mut left, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let value = ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)].concat();
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(RATE_LIMIT, value);
+        }
     }
     if let Ok(value) = HeaderValue::from_str(policy) {
         headers.insert(RATE_LIMIT_POLICY, value);

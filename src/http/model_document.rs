@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
-use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
+use crate::models::{Document, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
 use crate::system::RecordView;
 
@@ -46,7 +46,10 @@ pub(super) fn write(
         .string("system", &record.system)
         .string("id", &record.id)
         .serialized("etag", &etag);
-    let all = record.fields.to_object().map(|fields| fields.to_map()).unwrap_or_default();
+    let all = match record.fields.value() {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
     let document = if is_hidden { Document::default() } else { map.decode(&all) };
@@ -57,7 +60,7 @@ pub(super) fn write(
         VendorPart::None => object,
     };
     object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
-    let unreadable = if is_hidden { Vec::new() } else { unmapped_warnings(map, &all) };
+    let unreadable = unmapped_warnings(map, &document.unreadable);
     metrics.model_unmapped_values(&map.model, unreadable.len());
     let warnings: Vec<Value> =
         record.warnings.iter().map(|warning| translate_warning(map, &record.id, warning)).chain(unreadable).collect();
@@ -85,20 +88,16 @@ fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<It
 }
 
 /// A warning for each value that the map cannot read.
-fn unmapped_warnings(map: &SystemMap, fields: &Map<String, Value>) -> Vec<Value> {
-    let warning = |(entry, why): (&crate::models::MapEntry, String)| {
+fn unmapped_warnings(map: &SystemMap, unreadable: &[(usize, String)]) -> Vec<Value> {
+    let warning = |(entry, why): (&MapEntry, &String)| {
         let mut warning = Map::new();
         warning.insert("code".to_owned(), "unmapped-value".into());
         warning.insert("pointer".to_owned(), entry.pointer().into());
         warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
-        warning.insert("detail".to_owned(), why.into());
+        warning.insert("detail".to_owned(), why.as_str().into());
         Value::Object(warning)
     };
-    let unreadable = map.entries.iter().filter_map(|entry| match entry.decode_in(fields) {
-        Decoded::Unreadable(why) => Some((entry, why)),
-        Decoded::Unset | Decoded::Value(_) => None,
-    });
-    unreadable.map(warning).collect()
+    unreadable.iter().filter_map(|(index, why)| Some((map.entries.get(*index)?, why))).map(warning).collect()
 }
 
 /// A warning in the model's words.

@@ -256,14 +256,17 @@ impl Representation {
         Ok(query.parse_word("vendor", VendorPart::WORDS, VendorPart::parse)?.unwrap_or_default())
     }
 
-    /// The JSON text of a record.
-    pub(super) fn record_json(&self, record: &RecordView, part: VendorPart, metrics: &Metrics) -> String {
+    /// The JSON text of a record, whose tag in this representation is `etag`.
+    pub(super) fn record_json(
+        &self,
+        record: &RecordView,
+        etag: Option<&str>,
+        part: VendorPart,
+        metrics: &Metrics,
+    ) -> String {
         match self.map() {
             None => response::record_json(record),
-            Some(map) => {
-                let etag = self.etag_of(record);
-                model_document::write(String::with_capacity(1024), map, record, etag.as_deref(), part, metrics)
-            }
+            Some(map) => model_document::write(String::with_capacity(1024), map, record, etag, part, metrics),
         }
     }
 
@@ -272,7 +275,8 @@ impl Representation {
         if self.map().is_none() {
             return response::page_json(page);
         }
-        let items: Vec<String> = page.items.iter().map(|record| self.record_json(record, part, metrics)).collect();
+        let json = |record| self.record_json(record, self.etag_of(record).as_deref(), part, metrics);
+        let items: Vec<String> = page.items.iter().map(json).collect();
         let next = serde_json::to_string(&page.next).unwrap_or_else(|_| "null".to_owned());
         [r#"{"items":["#, &items.join(","), r#"],"next":"#, &next, "}"].concat()
     }

@@ -1,7 +1,9 @@
 //! Successful responses: the headers that they share, and conditional reads (RFC 9110 §13.2.2).
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, VARY};
+use actix_web::http::header::{
+    CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, VARY,
+};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record::{EntityTag, JsonObjectWriter, Precondition, percent_encode_id};
 use crate::system::System;
 use crate::system::{RecordPage, RecordView};
+use crate::transport::JSON;
 
 /// Responses to writes and problems are not stored by caches.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -38,7 +41,7 @@ pub(super) fn list_path(system: &str, collection: &str) -> String {
 /// `Link` from a record to the schema of its fields, where there is one.
 pub(super) fn describedby_link(system: &System, id: &str) -> Option<String> {
     let (collection, _) = id.rsplit_once(':')?;
-    system.catalog.schema_path(collection).map(|path| format!("<{path}>; rel=\"describedby\""))
+    system.catalog.schema_path(collection).map(|path| ["<", &path, ">; rel=\"describedby\""].concat())
 }
 
 /// The response's body, which counts among the large bodies of its system until it has been read.
@@ -97,9 +100,9 @@ impl ReadPreconditions {
             return Ok(response.finish().set_body(actix_web::body::None::new()).map_into_boxed_body());
         }
         if let Some(link) = link {
-            response.insert_header(("Link", link));
+            response.insert_header((LINK, link));
         }
-        Ok(response.content_type("application/json").body(json))
+        Ok(response.content_type(JSON).body(json))
     }
 
     /// Why `If-Match` is false.

@@ -7,11 +7,12 @@ use actix_web::http::header::{
 };
 use serde_json::Value;
 
-use super::context::{RequestContext, store_unavailable};
+use super::context::RequestContext;
 use super::error::{ApiError, HandlerResult};
 use super::model_document::VendorPart;
 use super::representation::Representation;
 use super::response;
+use crate::journal::JournalError;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, RawJson};
@@ -148,7 +149,8 @@ impl RecordInResponse<'_> {
     }
 
     fn response(&self, status: StatusCode, record: &RecordView) -> HttpResponse {
-        let json = self.representation.record_json(record, VendorPart::default(), self.metrics);
+        let etag = self.representation.etag_of(record);
+        let json = self.representation.record_json(record, etag.as_deref(), VendorPart::default(), self.metrics);
         HttpResponse::build(status).content_type("application/json").body(json)
     }
 }
@@ -159,6 +161,14 @@ fn accepted_response(operation: &Operation) -> HttpResponse {
         response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }
     response.content_type("application/json").body(response::to_json(operation))
+}
+
+/// Instead of a 202 whose operation cannot be read: the write runs, so the response must not say
+/// that nothing was sent.
+fn operation_unavailable(id: &OperationId, error: &JournalError) -> Problem {
+    let detail = "The write was begun, and the gateway's store cannot be read at the moment. Follow the operation, \
+                  and do not send the write again before it has ended.";
+    ProblemKind::OutcomeUnknown.with_detail(detail).operation(id).with_cause(error)
 }
 
 /// The operation of a 202: as the gateway returned it, else as the store has it now. The outcome of
@@ -173,7 +183,8 @@ async fn load_operation(
     } else {
         let missing = || ProblemKind::InternalError.with_detail("the write was accepted, and its operation is missing");
         let id = id.ok_or_else(missing)?;
-        let stored = context.gateway().journal().operation(id).await.map_err(|error| store_unavailable(&error))?;
+        let stored = context.gateway().journal().operation(id).await;
+        let stored = stored.map_err(|error| operation_unavailable(id, &error))?;
         stored.ok_or_else(|| missing().operation(id))?
     };
     if !context.can_read(&operation.system)? {

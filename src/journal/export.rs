@@ -155,8 +155,8 @@ pub async fn cut_ledger(
 }
 
 /// Compares a file with the ledger, entry by entry. Returns the last entry that may be removed, and
-/// its hash: it is before `until`, and before all that an unresolved operation still needs. `None` =
-/// there is none.
+/// its hash: it is before `until`, and before all that an unresolved operation still needs.
+/// `None` = there is none.
 async fn check_export(reader: &Reader, until: Timestamp, path: &Path) -> Result<Option<(i64, Hash)>, LedgerFileError> {
     let start = ChainStart::read(reader).await?;
     let (mut kept, mut rows) = (Chain::from(&start), Vec::new().into_iter());

@@ -124,7 +124,7 @@ pub struct IdempotencyClaim {
     pub caller: String,
     /// The key, unquoted.
     pub key: String,
-    /// SHA-256 over method, path, `If-Match` and body.
+    /// BLAKE3 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
 }
 

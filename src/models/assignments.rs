@@ -14,8 +14,8 @@ pub(super) struct Assignment {
     pub new_value: Value,
 }
 
-/// The assignments of a merge patch of `fields`, and the errors of all that is none: fields that the
-/// system does not keep, and groups that are no objects.
+/// The assignments of a merge patch of `fields`, and the errors of the other members: fields that
+/// the system does not keep, and groups that are no objects.
 pub(super) fn read_assignments(map: &SystemMap, fields: &Map<String, Value>) -> (Vec<Assignment>, Vec<FieldError>) {
     let mut reader = AssignmentReader { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
     reader.members(fields);

@@ -115,5 +115,12 @@ pub(super) fn record(rng: &mut Rng, map: &SystemMap) -> Map<String, Value> {
             put(&mut fields, entry.place.names(), vendor_value(rng, entry));
         }
     }
+    // No object around a place, but null, nothing in it, or another value.
+    if let Some(entry) = rng.choice(&map.entries).filter(|entry| !entry.place.is_member()) {
+        let around = [Value::Null, json!({}), json!([1]), json!("a text")];
+        if let Some(value) = rng.choice(around).filter(|_| rng.bool()) {
+            fields.insert(entry.place.member().to_owned(), value);
+        }
+    }
     fields
 }

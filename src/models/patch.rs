@@ -12,7 +12,7 @@ use super::patch_paths::{
     check_operation, collect_leaves, operation_paths, place_of_field, take_object, vendor_pointer,
 };
 use super::place::set_path;
-use super::system_map::{Decoded, Document, MapEntry, SystemMap, put};
+use super::system_map::{Decoded, Document, MapEntry, SystemMap, get, put};
 use super::tags::model_etag;
 use crate::record::{
     FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
@@ -216,9 +216,9 @@ impl ModelPatch {
         collect_leaves(vendor, &mut Vec::new(), &mut named);
         let is_wrong = |(path, value): &(Vec<String>, &Value)| {
             let entry = self.map.entry_meeting(path)?;
-            let current = entry.place.get(before).unwrap_or(&Value::Null);
-            let is_empty_object = value.is_object() && entry.place.names().len() > path.len();
-            let is_repeated = is_empty_object || entry.place.names() == path && current == *value;
+            let current = get(before, path).unwrap_or(&Value::Null);
+            let is_empty_object = value.is_object() && entry.place.names().len() > path.len() && current.is_object();
+            let is_repeated = is_empty_object || current == *value;
             (!is_repeated && !self.is_open(entry, before, assignments)).then(|| place_of_field(entry, path))
         };
         let errors: Vec<FieldError> = named.iter().filter_map(is_wrong).collect();
@@ -258,7 +258,7 @@ impl ModelPatch {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        Ok(Document { fields: take("fields"), vendor: take("vendor") })
+        Ok(Document { fields: take("fields"), vendor: take("vendor"), ..Document::default() })
     }
 
     /// The document that a JSON Patch is applied to.

@@ -224,11 +224,14 @@ impl SystemMap {
     #[must_use]
     pub fn decode(&self, fields: &Map<String, Value>) -> Document {
         let mut document = Document { vendor: fields.clone(), ..Document::default() };
-        for entry in &self.entries {
+        for (index, entry) in self.entries.iter().enumerate() {
             match entry.decode_in(fields) {
                 Decoded::Unset => put(&mut document.fields, &entry.field.path, Value::Null),
                 Decoded::Value(value) => put(&mut document.fields, &entry.field.path, value),
-                Decoded::Unreadable(_) => continue,
+                Decoded::Unreadable(why) => {
+                    document.unreadable.push((index, why));
+                    continue;
+                }
             }
             remove(&mut document.vendor, entry.place.names());
         }
@@ -249,6 +252,8 @@ pub struct Document {
     pub fields: Map<String, Value>,
     /// All that no field shows.
     pub vendor: Map<String, Value>,
+    /// The positions of the entries that cannot be read, and why.
+    pub unreadable: Vec<(usize, String)>,
 }
 
 /// Puts a value at a path of `fields`.

@@ -8,6 +8,7 @@ use crate::record::{EntityTag, RecordId};
 #[must_use]
 pub fn model_etag(map: &SystemMap, id: &RecordId, record_etag: &str) -> Option<String> {
     let opaque = record_etag.strip_prefix('"')?.strip_suffix('"')?;
-    let version = EntityTag::from_header(false, opaque).version_for(&map.system, id)?;
-    Some(EntityTag::for_mapped_version(&map.system, id, &version, &map.tag_part()).to_header())
+    let tag = EntityTag::from_header(false, opaque);
+    tag.version_for(&map.system, id)?;
+    Some(tag.mapped(&map.tag_part()).to_header())
 }

@@ -209,6 +209,20 @@ fn one_place_named_in_fields_and_vendor_is_refused() {
 }
 
 #[test]
+fn a_document_without_an_object_around_a_place_is_sent_back_unchanged() {
+    let map = customer();
+    for fields in
+        [r#"{"p":null}"#, r#"{"p":{}}"#, r#"{"p":{"Cost":null}}"#, r#"{"p":"a text"}"#, r#"{"p":{"Cost":[]}}"#]
+    {
+        check_record(&map, &object(fields)).unwrap_or_else(|broken| panic!("{broken}"));
+    }
+    // A field can be set in it as well.
+    let body = r#"{"fields":{"cost":1.10},"vendor":{"p":null}}"#;
+    assert_eq!(merge(r#"{"p":null}"#, body).expect("applied"), r#"{"p":{"Cost":{"value":"1.10"}}}"#);
+    assert_eq!(rejected(merge(r#"{"p":null}"#, r#"{"vendor":{"p":{}}}"#))[0].0, "/vendor/p");
+}
+
+#[test]
 fn all_errors_of_a_patch_are_reported_at_once() {
     let body = r#"{"fields":{"emial":"x","unmapped":"x","tier":"silver","address":{"city":""},"since":"2019-13-01","credit":"1",
                              "tags":["a;b"],"visits":1.5,"codes":[1,"2"]}}"#;

@@ -63,6 +63,7 @@ fn parse_value(field: &FieldSchema, spellings: &[String]) -> Result<Value, Field
         _ => Vec::new(),
     };
     let mut values: Vec<Value> = spellings.iter().filter_map(|text| parse_text(&types, text)).collect();
+    values.dedup();
     let detail = match values.pop() {
         Some(value) if values.is_empty() => return Ok(value),
         Some(_) => format!("lists cannot be filtered by this value; it is one of {} here", spellings.join(", ")),

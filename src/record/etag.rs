@@ -94,12 +94,11 @@ impl EntityTag {
         Self { weak: false, opaque: [encoded.as_str(), ".", &binding].concat().into() }
     }
 
-    /// The strong tag of one state of one record in the words of a map, whose fingerprint is `map`.
-    /// It matches no tag of the record itself, nor one of another map.
+    /// The strong tag of the same state in the words of a map, whose fingerprint is `map`. It
+    /// matches no tag of the record itself, nor one of another map.
     #[must_use]
-    pub fn for_mapped_version(system: &SystemName, id: &RecordId, version: &Version, map: &str) -> Self {
-        let tag = Self::for_version(system, id, version);
-        Self { weak: false, opaque: ["m", &tag.opaque, ".", map].concat().into() }
+    pub fn mapped(&self, map: &str) -> Self {
+        Self { weak: false, opaque: ["m", &self.opaque, ".", map].concat().into() }
     }
 
     /// The record's tag and the map's fingerprint, if this has the form of a mapped tag.
@@ -229,10 +228,8 @@ mod tests {
     fn the_tag_of_a_map_is_none_of_the_record() {
         let (system, id) = names();
         let version = Version::Sequence(7);
-        let (plain, mapped) = (
-            EntityTag::for_version(&system, &id, &version),
-            EntityTag::for_mapped_version(&system, &id, &version, "AAAAAAAAAAAA"),
-        );
+        let plain = EntityTag::for_version(&system, &id, &version);
+        let mapped = plain.mapped("AAAAAAAAAAAA");
         assert_eq!(mapped.version_for(&system, &id), None);
         assert_eq!(mapped.origin(&system, &id), TagOrigin::Model);
         assert_eq!(mapped.split_mapped(), Some((plain.clone(), "AAAAAAAAAAAA")));

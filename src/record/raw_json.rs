@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use memchr::memchr;
+use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -42,6 +44,10 @@ impl RawJson {
     /// The value of a string; `None` for any other value.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
+        let quoted = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        if memchr(b'\\', quoted.as_bytes()).is_none() {
+            return Some(quoted.to_owned());
+        }
         serde_json::from_str(&self.0).ok()
     }
 
@@ -95,11 +101,16 @@ impl From<&RawObject> for RawJson {
     }
 }
 
+/// The name by which `serde_json` knows a text that is JSON: what a [`RawValue`] is serialized as.
+/// A `RawValue` itself can only be made by parsing the text again.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// Serialized as the value that it holds.
 impl Serialize for RawJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
-        value.serialize(serializer)
+        let mut value = serializer.serialize_struct(RAW_VALUE, 1)?;
+        value.serialize_field(RAW_VALUE, self.as_str())?;
+        value.end()
     }
 }
 
@@ -243,6 +254,15 @@ mod tests {
         let object = RawObject::parse(&Bytes::from_static(text.as_bytes())).expect("an object");
         assert_eq!(object.to_json(), text);
         assert_eq!(object.to_map().get("n").map(ToString::to_string).as_deref(), Some("1.10"));
+    }
+
+    #[test]
+    fn a_raw_value_is_serialized_as_serde_json_does() {
+        let text = r#"{"a":[1.10,12345678901234567890,"\u00e9"],"b":null}"#;
+        let raw: RawJson = serde_json::from_str(text).expect("JSON");
+        let own: &RawValue = serde_json::from_str(text).expect("JSON");
+        assert_eq!(serde_json::to_string(&[&raw]).expect("JSON"), serde_json::to_string(&[own]).expect("JSON"));
+        assert_eq!(serde_json::to_value(&raw).expect("JSON"), serde_json::to_value(own).expect("JSON"));
     }
 
     #[test]

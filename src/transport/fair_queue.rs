@@ -2,12 +2,12 @@
 //!
 //! Three lanes are served in order: sign-ins and calls that reconcile a write, single requests,
 //! items of batches. While callers wait, the first lane gets at most every second permit: after an
-//! outage there may be more writes to reconcile than the vendor can serve for long. Such a write has
-//! one call at a time. Within the other two lanes, callers share the permits: the next one goes to
-//! the caller with the fewest, held now and granted since it began to wait, divided by its weight.
-//! This is start-time fair queueing: each caller has a tag that grows by 1 / weight with each call,
-//! and one that begins to wait starts level with the others, not with the credit of the time in
-//! which it sent nothing. Within a caller the oldest is first.
+//! outage there may be more writes to reconcile than the vendor can serve for long. Such a write
+//! has one call at a time. Within the other two lanes, callers share the permits: the next one goes
+//! to the caller with the fewest, held now and granted since it began to wait, divided by its
+//! weight. This is start-time fair queueing: each caller has a tag that grows by 1 / weight with
+//! each call, and one that begins to wait starts level with the others, not with the credit of the
+//! time in which it sent nothing. Within a caller the oldest is first.
 //!
 //! No call waits while a permit is free. While none waits, only the permits held are counted.
 

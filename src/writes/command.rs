@@ -52,7 +52,7 @@ impl Handling {
 pub struct IdempotencyKey {
     /// The key, unquoted: 1 to 255 visible ASCII characters.
     pub key: String,
-    /// SHA-256 over method, path, `If-Match` and body.
+    /// BLAKE3 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
 }
 

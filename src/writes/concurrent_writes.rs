@@ -190,7 +190,7 @@ pub(super) async fn exclude_others_creates(
     if !store.is_complete_since(since).await.ok()? {
         return None;
     }
-    // Asked for first: a create that ends meanwhile is listed with its record below.
+    // Read first: a create that ends meanwhile is listed with its record below.
     let unresolved = store.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
     let is_contested = unresolved.len() >= PAGE_SIZE
         || unresolved.iter().any(|(id, intent)| *id != write.operation && may_be_same_record(intent.as_deref(), write));

@@ -39,8 +39,8 @@ pub enum ProbeRequestResult {
     NoRecoveryData,
 }
 
-/// Probes the outcome of a write at once. If the write has ended `unknown`, or as a person said, the
-/// record is read once more, and the write is not sent again.
+/// Probes the outcome of a write at once. If the write has ended `unknown`, or by a person's
+/// verdict, the record is read once more, and the write is not sent again.
 ///
 /// # Errors
 /// The store is unavailable.

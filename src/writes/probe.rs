@@ -167,8 +167,8 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    /// Sends a delete again, if that is allowed ([`repeatable_delete`]). The reasons to do so differ:
-    /// a poll that proves nothing, and a first response that is no verdict.
+    /// Sends a delete again, if that is allowed ([`repeatable_delete`]). The reasons to do so
+    /// differ: a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
         let Some(request) = repeatable_delete(self.gateway, self.system, write, record).await else { return finding };

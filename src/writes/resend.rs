@@ -10,8 +10,8 @@ use crate::system::{System, VendorSession};
 use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
 
 /// The request of a delete that may be sent again: ids are never reused, the record still has the
-/// version that was compared, and no other writer may begin. A delete that has ended in the store is
-/// not sent again, with or without a vendor that compares.
+/// version that was compared, and no other writer may begin. A delete that has ended in the store
+/// is not sent again, with or without a vendor that compares.
 pub(super) async fn repeatable_delete<'w>(
     gateway: &GatewayState,
     system: &System,

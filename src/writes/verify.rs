@@ -10,9 +10,9 @@ use super::probe::{Finding, OutcomeProbe};
 use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
 
-/// Polls until the write is resolved or `until` has come, then probes once more, and reads back what
-/// was applied: for the writes that no caller waits for. A poll, the final probe and the read may
-/// take `timeout` each.
+/// Polls until the write is resolved or `until` has come, then probes once more, and reads back
+/// what was applied: for the writes that no caller waits for. A poll, the final probe and the read
+/// may take `timeout` each.
 pub(super) async fn resolve_and_verify(
     probe: &OutcomeProbe<'_>,
     write: &mut InFlightWrite,

@@ -7,8 +7,12 @@ replica, so the measured gateway accepts them.
 import contextlib
 import http.client
 import json
-import re
+import pathlib
 import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
+import vendors  # noqa: E402
 
 API_TOKEN = "eyJhbGciOiJIUzI1NiJ9.sandbox-api-token.signature"
 CLASS = "SPSScCategoryClassBase"
@@ -59,8 +63,7 @@ class FakeVendor:
         try:
             gateway = process.stdout.readline().split("http://")[1].strip()
             line = next(line for line in process.stdout if "/_sandbox/log" in line)
-            vendor = re.findall(r"http://([^/]+)/_sandbox/log", line)[-1]
-            yield cls(gateway, vendor, records)
+            yield cls(gateway, vendors.addresses(line)["itsm"].removeprefix("http://"), records)
         finally:
             process.terminate()
             process.wait()
@@ -73,9 +76,9 @@ class FakeVendor:
         _, made = send_request(self.vendor, "POST", FRAGMENTS, json.dumps(FIELDS), self.json(self.token))
         return json.loads(made)
 
-    def tag(self, connection, key):
-        """The record's current ETag at the gateway."""
-        connection.request("GET", f"/records/itsm/{CLASS}:{key}")
+    def tag(self, connection, path):
+        """The current ETag of a record, or of a model's document of it, at the gateway."""
+        connection.request("GET", path)
         response = connection.getresponse()
         response.read()
         return response.headers["ETag"]

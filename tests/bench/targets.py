@@ -25,7 +25,7 @@ class Target:
     """`request` gives the bytes of one request of a path; `SUCCESS` is the status that each path must get; `PATHS` are those
     whose instructions are counted."""
 
-    SUCCESS = {"patch": 204, "patch with key": 204, "get": 200, "not modified": 304, "list": 200}
+    SUCCESS = {"patch": 204, "patch with key": 204, "get": 200, "not modified": 304, "list": 200, "model get": 200, "model patch": 204}
     PATHS = ("patch", "get")
     needs_nginx = False
     binary = fake_vendor = pid = None
@@ -49,19 +49,44 @@ class Target:
                 stop(process)
 
 
+# The sandbox, which provides the ETags, has the same model.
+MODEL = """
+            [models.asset]
+            title = "Asset"
+            [models.asset.fields]
+            name = { type = "string", max_length = 255 }
+            description = { type = "string" }
+            owner = { type = "string", max_length = 255 }
+            active = { type = "boolean" }
+            cost = { type = "number" }
+            ends = { type = "string", format = "date-time" }
+            [models.asset.systems.itsm]
+            collection = "SPSScCategoryClassBase"
+            [models.asset.systems.itsm.map]
+            name = "Name"
+            description = { at = "Description", none = "" }
+            active = { at = "Hidden", boolean = { true = [false, 0], false = [true, 1] } }
+            cost = "Costs"
+            ends = { at = "End", datetime = "iso" }
+"""
+MODEL_PATCH = json.dumps({"fields": {"name": FIELDS["Name"], "description": FIELDS["Description"], "active": True,
+                                     "cost": 12.5, "ends": "2027-03-31T21:59:59.997Z"}}, separators=(",", ":")).encode()
+
+
 class Gateway(Target):
-    """With a default configuration, but for one worker, so that one thread serves all requests."""
+    """With a default configuration, but for one worker, so that one thread serves all requests. `lines` adds to the
+    configuration, by the line that they follow."""
 
     store_url = None
 
-    def __init__(self, durability, row, description):
-        super().__init__(f"gateway {durability}", row, description)
+    def __init__(self, durability, row, description, paths, name=None, lines=None):
+        super().__init__(f"gateway {name or durability}", row, description)
         self.durability = "commit" if durability == "durable" else durability
-        self.PATHS = tuple(self.SUCCESS) if durability == "durable" else ("patch",)
+        self.PATHS, self.lines = paths, lines or {}
 
     def running(self, under, folder):
         port = free_port()
-        (folder / "gateway.toml").write_text(f"""
+        text = f"""
             [server]
             bind = "127.0.0.1:{port}"
             workers = 1
@@ -78,7 +103,10 @@ class Gateway(Target):
             vendor = "matrix42"
             base_url = "http://{self.fake_vendor.vendor}"
             api_token = "{API_TOKEN}"
-            """)
+            """
+        for after, more in self.lines.items():
+            text = text.replace(after, f"{after}\n{more}")
+        (folder / "gateway.toml").write_text(text)
         return self.process([*under, self.binary, "serve", "--config", str(folder / "gateway.toml")], port, folder)
 
     def versions_from(self):
@@ -88,15 +116,17 @@ class Gateway(Target):
         record, fields = f"/records/itsm/{CLASS}:{key}", [f"Authorization: Bearer {KEY}"]
         if path == "list":
             return request("GET", f"/records/itsm?collection={CLASS}&limit=100", fields)
-        if path == "get":
+        if path.startswith("model"):
+            record = f"/models/asset/itsm/{CLASS}:{key}"
+        if path in ("get", "model get"):
             return request("GET", record, [*fields, "Accept: application/json"])
-        tag = self.fake_vendor.tag(version_source, key)
+        tag = self.fake_vendor.tag(version_source, record)
         if path == "not modified":
             return request("GET", record, [*fields, f"If-None-Match: {tag}"])
         fields += [f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
         if path == "patch with key":
             fields.append(f'Idempotency-Key: "{uuid.uuid4()}"')
-        return request("PATCH", record, fields, MERGE_PATCH)
+        return request("PATCH", record, fields, MODEL_PATCH if path == "model patch" else MERGE_PATCH)
 
 
 class Nginx(Target):
@@ -217,10 +247,19 @@ def wait_until_listening(process, port, folder):
     raise RuntimeError(f"the process did not start: {(folder / 'errors').read_text()}")
 
 
-DURABLE = Gateway("durable", "records-gateway", "the default configuration")
-RELAXED = Gateway("relaxed", "records-gateway, relaxed", "the same with `durability = \"relaxed\"`")
+DURABLE = Gateway("durable", "records-gateway", "the default configuration",
+                  ("patch", "patch with key", "get", "not modified", "list"))
+RELAXED = Gateway("relaxed", "records-gateway, relaxed", "the same with `durability = \"relaxed\"`", ("patch", "get"))
+# Each is measured beside RELAXED, whose figures vary least.
+UNCHECKED = Gateway("relaxed", "the same without the schema", "`validate = \"off\"`", ("patch",), "unchecked",
+                    {'vendor = "matrix42"': 'validate = "off"'})
+LIMITED = Gateway("relaxed", "the same with limits", "a caller with a rate and a number in flight", ("get",), "limited",
+                  {'name = "benchmark"': "limits = { rate = 1000000, burst = 1000000, in_flight = 1000 }"})
+MODELLED = Gateway("relaxed", "the same with a model", "`/models` instead of `/records`", ("model get", "model patch"), "modelled",
+                   {f'api_token = "{API_TOKEN}"': MODEL})
 PLAIN = Plain("nginx-plain", "nginx, plain reverse proxy", "no translation")
 LUA = Lua("nginx-lua", "nginx + lua (cjson)", "the bare translation")
 OBVIOUS = Obvious("default", "axum + sqlx, the obvious way", "keys, translation, and two commits a write")
 LEAN = Obvious("lean", "the same, lean", "with one thread and one connection to SQLite")
-ALL = [DURABLE, RELAXED, OBVIOUS, LEAN, PLAIN, LUA]
+FEATURES = [UNCHECKED, LIMITED, MODELLED]
+ALL = [DURABLE, RELAXED, *FEATURES, OBVIOUS, LEAN, PLAIN, LUA]

@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use records_gateway::app::sandbox::MODELS;
-use records_gateway::sandbox::{CallKind, bluedolphin, pretectum};
+use records_gateway::sandbox::{CallKind, bluedolphin, matrix42, pretectum};
 use serde_json::{Value, json};
 
 use crate::support::{TestProcess, TestServer};
@@ -120,4 +120,37 @@ async fn fields_that_belong_together_are_one_place_of_a_rebase() {
     let tested = request.json_patch(&json_patch).send().await;
     assert_eq!(tested.assert_status(412).json()["overlap"], json!(["/fields/phone"]));
     send(json!({ "email": "x@example.com" })).send().await.assert_status(200);
+}
+
+#[actix_web::test]
+async fn the_last_instant_of_9999_is_a_time() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let hardware = format!("/models/asset/itsm/{}", matrix42::HARDWARE_ID);
+    let document = client.get(&hardware).send().await;
+    let json = document.assert_status(200).json();
+    assert_eq!(json["fields"]["ends"], "9999-12-31T23:59:59.997Z");
+    assert!(json.get("warnings").is_none(), "{json}");
+    let whole = client.request(Method::PATCH, &hardware).if_match(document.etag()).merge_patch(&document.text);
+    whole.send().await.assert_status(204);
+    assert_eq!(server.vendors.matrix42.log.count(CallKind::Update), 0);
+}
+
+#[actix_web::test]
+async fn every_document_is_valid_under_the_schema_of_its_model() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let mut count = 0;
+    for model in ["contact", "asset"] {
+        let schema = client.get(&format!("/models/{model}/schema")).send().await.assert_status(200).json();
+        jsonschema::draft202012::meta::validate(&schema).unwrap_or_else(|error| panic!("{model}: {error}"));
+        let validator = jsonschema::options().should_validate_formats(true).build(&schema).expect("a schema");
+        let page = client.get(&format!("/models/{model}")).send().await.assert_status(200).json();
+        for item in page["items"].as_array().expect("items") {
+            let errors: Vec<String> = validator.iter_errors(&item["fields"]).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{item}: {errors:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "{count} documents");
 }

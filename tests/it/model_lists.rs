@@ -12,13 +12,17 @@ fn start() -> TestServer {
 
 /// The `name` or the `first_name` of every listed document.
 async fn names(client: &TestClient, path: &str) -> Vec<String> {
-    let page = client.get(path).send().await.assert_status(200).json();
-    assert_eq!(page["next"], Value::Null, "{page}");
     let name = |item: &Value| {
         let fields = &item["fields"];
         fields.get("name").or_else(|| fields.get("first_name")).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
-    page["items"].as_array().expect("items").iter().map(name).collect()
+    let (mut found, mut next) = (Vec::new(), path.to_owned());
+    loop {
+        let page = client.get(&next).send().await.assert_status(200).json();
+        found.extend(page["items"].as_array().expect("items").iter().map(name));
+        let Some(cursor) = page["next"].as_str() else { return found };
+        next = format!("{path}&cursor={cursor}");
+    }
 }
 
 fn pointers(refused: &TestResponse) -> Vec<Value> {
@@ -42,10 +46,9 @@ async fn a_list_is_filtered_in_the_words_of_the_model() {
     ] {
         assert_eq!(names(&client, &format!("/models/{query}")).await, expected, "{query}");
     }
-    // The system has two values of the flag, and one of them is of the member's type.
-    let shown = names(&client, "/models/asset/itsm?filter[active]=true").await;
-    let hidden = names(&client, "/models/asset/itsm?filter[active]=false").await;
-    assert_eq!((shown.len() + hidden.len(), shown.is_empty()), (3, false), "{shown:?} {hidden:?}");
+    // The system's two spellings of a flag are one value.
+    assert_eq!(names(&client, "/models/asset/itsm?filter[active]=true").await, ["Facility Management"]);
+    assert_eq!(names(&client, "/models/asset/itsm?filter[active]=false").await, Vec::<String>::new());
     assert!(server.vendors.matrix42.log.last(CallKind::List).expect("a list").query.contains("where="));
 }
 

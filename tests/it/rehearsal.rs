@@ -7,7 +7,7 @@ use actix_web::http::Method;
 use records_gateway::sandbox::{bluedolphin, matrix42};
 use serde_json::json;
 
-use super::support::{MATRIX42, PROGRAM, Request, TestClient, TestEnv, TestResponse};
+use super::support::{FIXTURES, MATRIX42, PROGRAM, Request, TestClient, TestEnv, TestResponse};
 
 struct SandboxProcess {
     child: Child,
@@ -74,6 +74,18 @@ async fn each_failure_can_be_rehearsed_and_is_over_with_its_request() {
     }
     assert_eq!(state, "applied");
     assert_eq!(sandbox.get(&facility()).await.json()["fields"]["Description"], "Facilities");
+}
+
+#[actix_web::test]
+async fn a_conflict_can_be_rehearsed_at_every_vendor() {
+    let sandbox = SandboxProcess::start();
+    for fixture in FIXTURES {
+        let path = fixture.path(fixture.key);
+        let tag = sandbox.get(&path).await.assert_status(200).etag().to_owned();
+        let patch = sandbox.patch(&path, &tag, "conflict").header("Accept-Loss", &fixture.losses.join(", "));
+        let refused = patch.fields(&fixture.text_patch("mine")).send().await;
+        refused.assert_problem(412, "precondition-failed");
+    }
 }
 
 #[actix_web::test]

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::architecture::sources::{Source, read_sources};
 
-/// Words that have a usual name in this field: `lease`, `timeout`, `reconcile`, `fake vendor` and so
-/// on.
+/// Words that have a usual name in this field: `lease`, `timeout`, `reconcile`, `fake vendor` and
+/// so on.
 const PRIVATE_WORDS: &[&str] = &[
     "board",
     "desk",

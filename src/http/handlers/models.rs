@@ -156,7 +156,9 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let part = Representation::vendor_part(&query)?;
     let mut items = Vec::new();
     for (map, record) in &page.items {
-        let json = Representation::Model(Arc::clone(map)).record_json(record, part, &context.api().metrics);
+        let representation = Representation::Model(Arc::clone(map));
+        let etag = representation.etag_of(record);
+        let json = representation.record_json(record, etag.as_deref(), part, &context.api().metrics);
         items.push(crate::record::parse_strict(json.as_bytes()).unwrap_or_default());
     }
     let next = page.next.map(|position| query.encode_cursor(&position.to_text()));

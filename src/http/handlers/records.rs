@@ -25,10 +25,11 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let part = Representation::vendor_part(&context.query(representation.record_params())?)?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let record = context.gateway().read(system, &id, &context.op_context()?).await?;
-    let json = representation.record_json(&record, part, &context.api().metrics);
+    let etag = representation.etag_of(&record);
+    let json = representation.record_json(&record, etag.as_deref(), part, &context.api().metrics);
     let response = preconditions.respond(
         response::hold_body(system, json.into())?,
-        representation.etag_of(&record).as_deref(),
+        etag.as_deref(),
         representation.describedby_link(system, &record.id),
     );
     response.map_err(|mut error: ApiError| {

@@ -5,7 +5,6 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 
 use super::syntax;
 use crate::problem::Problem;
-use crate::record::sha256;
 
 const MAX_KEY_LEN: usize = 255;
 
@@ -41,14 +40,18 @@ fn parse_bare(line: &[u8]) -> Option<String> {
     std::str::from_utf8(line).ok().map(str::to_owned)
 }
 
-/// What a key is bound to: SHA-256 over the parts, each with its length, so that no two requests
+/// What a key is bound to: BLAKE3 over the parts, each with its length, so that no two requests
 /// have the same digest. `If-Plan` is a part where it is sent.
 pub(crate) fn fingerprint(method: &str, path: &str, if_match: &str, body: &[u8], if_plan: Option<&str>) -> [u8; 32] {
     let plan = if_plan.unwrap_or_default().as_bytes();
     let parts = [method.as_bytes(), path.as_bytes(), if_match.as_bytes(), body, plan];
     let lengths = parts.map(|part| (part.len() as u64).to_be_bytes());
     let count = if if_plan.is_some() { parts.len() } else { parts.len() - 1 };
-    sha256(lengths.iter().zip(parts).take(count).flat_map(|(length, part)| [length.as_slice(), part]))
+    let mut hasher = blake3::Hasher::new();
+    for (length, part) in lengths.iter().zip(parts).take(count) {
+        hasher.update(length).update(part);
+    }
+    hasher.finalize().into()
 }
 
 #[cfg(test)]

@@ -64,17 +64,26 @@ pub(super) fn add_models(document: &mut Value, models: &[Arc<Model>], vendor_of:
     for model in models {
         add_model(document, model);
     }
-    let first = models.iter().find_map(|model| Some((model, model.maps.first()?)));
-    if let Some((model, map)) = first {
-        fill_in(document, MODELS, model, map, vendor_of);
+    // The system that keeps most of a model shows most of it.
+    let fullest = |model: &Model| model.maps.iter().rev().max_by_key(|map| map.entries.len()).cloned();
+    let mut mapped = models.iter().filter_map(|model| Some((model, fullest(model)?)));
+    for (model, map) in mapped.clone() {
+        fill_in(document, &path_of(model), model, (&map, &map), vendor_of);
     }
-    for (model, map) in models.iter().filter_map(|model| Some((model, model.maps.first()?))) {
-        fill_in(document, &path_of(model), model, map, vendor_of);
+    if let Some((model, map)) = mapped.next() {
+        fill_in(document, MODELS, model, (&map, &map), vendor_of);
     }
 }
 
-/// Fills in the requests of a model's paths for one of its systems.
-pub(super) fn fill_in(document: &mut Value, path: &str, model: &Model, map: &SystemMap, vendor_of: VendorOfSystem<'_>) {
+/// Fills in the requests of a model's paths for one of its systems; `drafted` has the fields of a
+/// new record.
+pub(super) fn fill_in(
+    document: &mut Value,
+    path: &str,
+    model: &Model,
+    (map, drafted): (&SystemMap, &SystemMap),
+    vendor_of: VendorOfSystem<'_>,
+) {
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
     for (_, item) in paths.iter_mut().filter(|(one, _)| one.starts_with(path)) {
         for (method, operation) in operations(item) {
@@ -86,7 +95,7 @@ pub(super) fn fill_in(document: &mut Value, path: &str, model: &Model, map: &Sys
                 let sample = SampleSystem { name, factory, collection: map.collection.as_deref() };
                 sample.fill_parameters(method, operation);
             }
-            fill_model_bodies(operation, map);
+            fill_model_bodies(operation, map, drafted);
         }
     }
 }

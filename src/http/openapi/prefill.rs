@@ -54,15 +54,17 @@ pub(super) fn is_create(operation_id: &str) -> bool {
 }
 
 /// Fills in the bodies of an operation on documents of a model.
-pub(super) fn fill_model_bodies(operation: &mut Map<String, Value>, map: &SystemMap) {
+pub(super) fn fill_model_bodies(operation: &mut Map<String, Value>, map: &SystemMap, drafted: &SystemMap) {
     let is_create = operation.get("operationId").and_then(Value::as_str).is_some_and(is_create);
     let body = operation.get_mut("requestBody").and_then(|body| body.get_mut("content"));
     for (kind, content) in body.and_then(Value::as_object_mut).into_iter().flatten() {
         let Some(content) = content.as_object_mut() else { continue };
         let example = if kind == "application/json-patch+json" {
             map.example_json_patch()
+        } else if is_create {
+            json!({ "fields": drafted.example(true) })
         } else {
-            json!({ "fields": map.example(is_create) })
+            json!({ "fields": map.example(false) })
         };
         content.insert("example".to_owned(), example);
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::models::{self, MODELS, path_of};
+use super::models::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, Purpose};
-use crate::models::Model;
+use crate::models::{MapEntry, Model, SystemMap};
 use crate::system::System;
 use crate::vendors::{FieldSchema, find_vendor};
 
@@ -25,7 +25,7 @@ pub(crate) fn system_document(
 ) -> String {
     let mut document: Value = serde_json::from_slice(general).unwrap_or_default();
     set(&mut document, "/info/title", format!("records-gateway: {}", system.name).into());
-    keep_models_of(&mut document, models, system);
+    keep_models_of(&mut document, models, system, schema);
     name_the_system(&mut document, system);
     if let Some(schema) = schema {
         add_types(&mut document, schema);
@@ -43,20 +43,31 @@ fn set(document: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Only models with a map of the system have documents of its records.
-fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System) {
+fn keep_models_of(document: &mut Value, models: &[Arc<Model>], system: &System, schema: Option<&CollectionSchema>) {
     let name = system.name.as_str();
     let vendor_of = |_: &str| find_vendor(system.adapter.capabilities().vendor);
+    let schema = |map: &SystemMap| schema.filter(|_| map.collection.as_deref() == sample_collection(system));
     let mut of_system = models.iter().filter_map(|model| Some((model, model.map_of(name)?)));
     for (model, map) in of_system.clone() {
-        models::fill_in(document, &path_of(model), model, map, &vendor_of);
+        let drafted = creatable(map, schema(map));
+        fill_in(document, &path_of(model), model, (map, &drafted), &vendor_of);
     }
     match of_system.next() {
-        Some((model, map)) => models::fill_in(document, MODELS, model, map, &vendor_of),
+        Some((model, map)) => {
+            fill_in(document, MODELS, model, (map, &creatable(map, schema(map))), &vendor_of);
+        }
         None => drop_paths(document, MODELS),
     }
     for model in models.iter().filter(|model| model.map_of(name).is_none()) {
         drop_paths(document, &path_of(model));
     }
+}
+
+/// The map of the fields that a new record can have.
+fn creatable(map: &SystemMap, schema: Option<&CollectionSchema>) -> SystemMap {
+    let known = |entry: &&MapEntry| schema?.schema.fields.iter().find(|field| field.name == entry.place.member());
+    let is_creatable = |entry: &&MapEntry| known(entry).is_none_or(|field| field.is_creatable);
+    SystemMap { entries: map.entries.iter().filter(is_creatable).cloned().collect(), ..map.clone() }
 }
 
 fn drop_paths(document: &mut Value, start: &str) {
@@ -65,14 +76,19 @@ fn drop_paths(document: &mut Value, start: &str) {
     }
 }
 
+/// The collection that requests are about.
+fn sample_collection(system: &System) -> Option<&str> {
+    let policy = &system.policy;
+    let configured = policy.collection.iter().chain(&policy.collections).next();
+    let of_example = system.adapter.capabilities().id_example.rsplit_once(':').map(|(collection, _)| collection);
+    configured.map(String::as_str).or(of_example)
+}
+
 /// Every parameter that names a system names this one.
 fn name_the_system(document: &mut Value, system: &System) {
     let name = system.name.as_str();
     let factory = find_vendor(system.adapter.capabilities().vendor);
-    let policy = &system.policy;
-    let of_example = system.adapter.capabilities().id_example.rsplit_once(':').map(|(collection, _)| collection);
-    let configured = policy.collection.iter().chain(&policy.collections).next();
-    let collection = configured.map(String::as_str).or(of_example);
+    let collection = sample_collection(system);
     let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return };
     for (path, item) in paths.iter_mut().filter(|(path, _)| path.contains("/{system}")) {
         for (method, operation) in operations(item) {
@@ -106,39 +122,55 @@ fn add_types(document: &mut Value, schema: &CollectionSchema) {
 
 fn add_examples(document: &mut Value, system: &System, schema: &CollectionSchema) {
     let fields = &schema.schema.fields;
-    let change: Map<String, Value> = fields.iter().filter(|field| field.is_updatable).take(1).map(sample).collect();
+    let changed = |field| sample(field, "A changed text");
+    let made = |field| sample(field, "A new text");
+    let change: Map<String, Value> = fields.iter().filter(|field| field.is_updatable).take(1).map(changed).collect();
     let draft = |field: &&FieldSchema| field.is_creatable && field.is_required;
-    let mut draft: Map<String, Value> = fields.iter().filter(draft).map(sample).collect();
+    let mut draft: Map<String, Value> = fields.iter().filter(draft).map(made).collect();
     if draft.is_empty() {
-        draft.extend(fields.iter().filter(|field| field.is_creatable).take(1).map(sample));
+        draft.extend(fields.iter().filter(|field| field.is_creatable).take(1).map(made));
     }
-    let patch = "/paths/~1records~1{system}~1{id}/patch/requestBody/content";
-    let post = "/paths/~1records~1{system}/post/requestBody/content";
-    for (content, kind, fields) in [
-        (patch, "application~1merge-patch+json", &change),
-        (patch, "application~1json", &change),
-        (post, "application~1json", &draft),
-    ] {
-        let summary = format!("Fields of {}", schema.schema.title);
-        let example = json!({ system.name.as_str(): { "summary": summary, "value": { "fields": fields } } });
-        set(document, &format!("{content}/{kind}/examples"), example);
-    }
+    let mut json_patch = Vec::new();
     if let Some((name, value)) = change.iter().next() {
         let pointer = crate::record::json_pointer("/fields", &[name]);
-        let operations = json!([{ "op": "add", "path": pointer, "value": value }]);
-        let example = json!({ "One field": { "summary": "Sets a field", "value": operations } });
-        set(document, &format!("{patch}/application~1json-patch+json/examples"), example);
+        json_patch.push(json!({ "op": "add", "path": pointer, "value": value }));
+    }
+    let change = json!({ "fields": change });
+    let mut draft = Map::from_iter([("fields".to_owned(), Value::Object(draft))]);
+    if let Some(collection) = sample_collection(system).filter(|_| system.policy.collection.is_none()) {
+        draft.insert("collection".to_owned(), collection.into());
+    }
+    let draft = Value::Object(draft);
+    for (path, is_create) in [
+        ("~1records~1{system}~1{id}/patch", false),
+        ("~1records~1{system}~1{id}~1preview/post", false),
+        ("~1records~1{system}/post", true),
+        ("~1records~1{system}~1preview/post", true),
+    ] {
+        let content = format!("/paths/{path}/requestBody/content");
+        let example = |value: &Value| {
+            let summary = format!("Fields of {}", schema.schema.title);
+            json!({ system.name.as_str(): { "summary": summary, "value": value } })
+        };
+        for kind in ["application~1merge-patch+json", "application~1json"] {
+            let value = if is_create { &draft } else { &change };
+            set(document, &format!("{content}/{kind}/examples"), example(value));
+        }
+        let operations = example(&Value::Array(json_patch.clone()));
+        set(document, &format!("{content}/application~1json-patch+json/examples"), operations);
     }
 }
 
 /// A value that the schema allows, as far as a type shows it.
-fn sample(field: &FieldSchema) -> (String, Value) {
+fn sample(field: &FieldSchema, text: &str) -> (String, Value) {
     let schema = &field.value;
     let first = |list: &str| schema.get(list).and_then(Value::as_array).and_then(|values| values.first());
     let kind = match schema.get("type") {
         Some(Value::Array(kinds)) => kinds.first().and_then(Value::as_str),
         kind => kind.and_then(Value::as_str),
     };
+    let longest = schema.get("maxLength").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
+    let longest = longest.unwrap_or(usize::MAX);
     let value = if let Some(value) = first("enum").or(first("oneOf").and_then(|choice| choice.get("const"))) {
         value.clone()
     } else {
@@ -153,7 +185,7 @@ fn sample(field: &FieldSchema) -> (String, Value) {
             (_, Some("uri")) => json!("https://example.com/"),
             (_, Some("phone")) => json!("+44 20 7946 0001"),
             _ if schema.contains_key("pattern") => json!("644779a07470b332c82b8d00"),
-            _ => json!("text"),
+            _ => text.chars().take(longest).collect::<String>().into(),
         }
     };
     (field.name.clone(), value)

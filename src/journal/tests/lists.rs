@@ -221,7 +221,7 @@ async fn creates_are_listed_that_may_have_made_an_unnamed_record() {
         };
         listed.sort_by(by_id);
         let payload = Some("{\"intent\":1}".to_owned());
-        let mut expected = [(running, payload.clone()), (unknown, payload), (by_hand, None)];
+        let mut expected = [(running, payload.clone()), (unknown, payload.clone()), (by_hand, payload)];
         expected.sort_by(by_id);
         assert_eq!(listed, expected);
         assert_eq!(journal.unresolved_creates("crm", since, 2).await.expect("a list").len(), 2);

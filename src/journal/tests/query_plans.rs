@@ -66,7 +66,7 @@ async fn no_filter_of_a_list_walks_through_a_table() {
         for statement in statements() {
             let steps = plan(&database, &statement).await;
             let is_walk = |step: &String| {
-                step.starts_with("SCAN ") || TABLES.iter().any(|table| step.contains(&format!("Seq Scan on {table}")))
+                step.starts_with("SCAN ") || TABLES.iter().any(|table| step.contains(&format!("Seq Scan on {table} ")))
             };
             // A walk along the numbers that looks for a record among all of them.
             let is_search = |step: &String| step.contains("Filter: (record = ") || step.contains("Filter: ((record = ");

@@ -151,6 +151,12 @@ async fn several_sandboxes_run_in_parallel() {
     assert_ne!(one.pretectum.base_url(), other.pretectum.base_url());
     assert_ne!(one.matrix42.base_url(), one.bluedolphin.base_url());
     assert_eq!(one.bluedolphin.call("GET /liveness", &[], None).body, "Healthy");
+    for vendor in one.vendors() {
+        let system = vendor.system();
+        assert!(system.to_toml().starts_with(&format!("[systems.{}]\nvendor = \"{}\"\n", system.name, system.vendor)));
+    }
+    let system = one.dataverse.call("GET /_sandbox/system", &[], None).body;
+    assert!(one.systems().iter().any(|shown| shown.vendor == "dataverse" && shown.to_toml() == system), "{system}");
     one.stop().await;
     assert!(TcpStream::connect(one.matrix42.address()).is_err());
     assert_eq!(other.bluedolphin.call("GET /liveness", &[], None).body, "Healthy");

@@ -38,7 +38,7 @@ pub async fn fetch(url: &str, timeout: Duration, max_body: usize) -> Result<Byte
             return Err(format!("the response status is {}", response.status()));
         }
         let length = response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = read_body(&mut response, max_body, |_| Ok(())).await.map_err(|fault| fault.to_string())?;
+        let body = read_body(&mut response, max_body, length, |_| Ok(())).await.map_err(|fault| fault.to_string())?;
         let body = body.ok_or_else(|| format!("the response is longer than {max_body} bytes"))?;
         if is_truncated(&body, length, "json") { Err(truncated_fault().to_string()) } else { Ok(body) }
     };
@@ -128,7 +128,7 @@ pub async fn exchange(request: OneShot<'_>) -> Result<OneShotResponse, ExchangeE
             let fault = fault_from_send_error(&error);
             ExchangeError { message: fault.to_string(), was_sent: fault.effect != SideEffect::None }
         })?;
-        let read = read_body(&mut response, max_body, |_| Ok(())).await;
+        let read = read_body(&mut response, max_body, None, |_| Ok(())).await;
         let body = read.map_err(|fault| ExchangeError::sent(fault.to_string()))?;
         let body = body.ok_or_else(|| ExchangeError::sent(format!("the response is longer than {max_body} bytes")))?;
         Ok(OneShotResponse { status: response.status().as_u16(), headers: response.headers().clone(), body })
@@ -172,8 +172,9 @@ pub(in crate::transport) fn post<'h>(
         }
         let exchange = async {
             let mut response = request.send_body(document).await.map_err(|error| error.to_string())?;
-            let body =
-                read_body(&mut response, MAX_RESPONSE_BYTES, |_| Ok(())).await.map_err(|fault| fault.to_string())?;
+            let body = read_body(&mut response, MAX_RESPONSE_BYTES, None, |_| Ok(()))
+                .await
+                .map_err(|fault| fault.to_string())?;
             let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = retry_after.map(str::to_owned);
             Ok(PostResponse { status: response.status().as_u16(), retry_after, body: body.unwrap_or_default() })

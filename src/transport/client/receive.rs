@@ -13,11 +13,13 @@ use serde::de::IgnoredAny;
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::sanitize::sanitize_text;
 
-/// Reads the body; `None` if it is longer than `max_body` bytes. `fits` checks its length so far.
-/// Dropping the response then closes the connection.
+/// Reads the body; `None` if it is longer than `max_body` bytes. `announced` is its
+/// `Content-Length`, and `fits` checks its length so far. Dropping the response then closes the
+/// connection.
 pub(super) async fn read_body(
     response: &mut ClientResponse,
     max_body: usize,
+    announced: Option<usize>,
     mut fits: impl FnMut(usize) -> Result<(), VendorError>,
 ) -> Result<Option<Bytes>, VendorError> {
     let mut first = Bytes::new();
@@ -34,7 +36,7 @@ pub(super) async fn read_body(
             continue;
         }
         if all.is_empty() {
-            all.reserve(first.len() + chunk.len());
+            all.reserve(announced.unwrap_or(0).min(max_body).max(first.len() + chunk.len()));
             all.extend_from_slice(&first);
         }
         all.extend_from_slice(&chunk);

@@ -125,7 +125,7 @@ impl Client {
             })
         };
         fits(length.unwrap_or(0))?;
-        let body = read_body(&mut response, self.max_body, &mut fits).await?.ok_or_else(too_long)?;
+        let body = read_body(&mut response, self.max_body, length, &mut fits).await?.ok_or_else(too_long)?;
         if is_truncated(&body, length, &content_type) {
             return Err(truncated_fault());
         }

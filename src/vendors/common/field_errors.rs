@@ -24,10 +24,13 @@ pub(crate) fn check_writable<'n>(
 
 /// An error for every name that is given in two spellings which differ in case alone.
 pub(crate) fn find_respelled<'n>(names: impl Iterator<Item = &'n str>) -> Vec<FieldError> {
-    let mut folded: Vec<(String, &str)> = names.map(|name| (name.to_ascii_lowercase(), name)).collect();
-    folded.sort_unstable();
-    let groups = folded.chunk_by(|(one, _), (other, _)| one == other).filter(|group| group.len() > 1);
-    let error = |(_, name): &(String, &str)| field_error(name, "is given in two spellings").rule(SchemaRule::Unknown);
+    fn folded(name: &str) -> impl Iterator<Item = u8> {
+        name.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable_by(|one, other| folded(one).cmp(folded(other)).then_with(|| one.cmp(other)));
+    let groups = names.chunk_by(|one, other| one.eq_ignore_ascii_case(other)).filter(|group| group.len() > 1);
+    let error = |name: &&str| field_error(name, "is given in two spellings").rule(SchemaRule::Unknown);
     groups.flatten().map(error).collect()
 }
 

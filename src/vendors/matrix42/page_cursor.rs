@@ -1,6 +1,6 @@
 //! The paging of lists.
 
-use std::collections::HashSet;
+use foldhash::{HashSet, HashSetExt as _};
 
 use super::fragment::Fragment;
 use crate::record::VendorError;
@@ -46,7 +46,8 @@ impl Cursor {
         }
         let next = Self { page: self.page.saturating_add(1), size: self.size, first, last };
         let next = (page.len() == self.size).then_some(next);
-        let mut seen: HashSet<String> = [self.last.clone()].into();
+        let mut seen = HashSet::with_capacity(page.len() + 1);
+        seen.insert(self.last.clone());
         let new = page.into_iter().filter(|fragment| fragment.id.clone().is_none_or(|id| seen.insert(id)));
         Ok((new.collect(), next))
     }

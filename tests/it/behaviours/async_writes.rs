@@ -9,7 +9,8 @@ use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, QUESTIONNAIR
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{BLUEDOLPHIN, TestClient, TestEnv, TestProcess, VendorFixture, for_each_vendor};
+use crate::history::create_postgres_database;
+use crate::support::{BLUEDOLPHIN, MATRIX42, TestClient, TestEnv, TestProcess, VendorFixture, for_each_vendor};
 
 const KEY: &str = BLUEDOLPHIN.key;
 
@@ -306,4 +307,27 @@ async fn the_key_of_a_queued_update_lost_in_a_crash_replays_outcome_unknown() {
     let repeat = patch(&client).send().await;
     assert_eq!(repeat.assert_problem(504, "outcome-unknown").header("idempotency-replayed"), Some("true"));
     assert_eq!(vendor.log.count(CallKind::Update), 1);
+}
+
+/// The write runs, so the response must not say that nothing was sent.
+#[actix_web::test]
+async fn a_202_whose_operation_cannot_be_read_is_outcome_unknown() {
+    let Some(store) = actix_web::rt::task::spawn_blocking(create_postgres_database).await.unwrap() else { return };
+    let env = TestEnv::start_with(&MATRIX42, |config| config.store("url", store.as_str()).server("deadline", "20s"));
+    let tag = env.current_etag(MATRIX42.key).await;
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
+    let locked = async {
+        env.wait_for_calls(CallKind::Update, 1).await;
+        let (client, connection) = tokio_postgres::connect(&store, tokio_postgres::NoTls).await.unwrap();
+        actix_web::rt::spawn(connection);
+        client.batch_execute("BEGIN; LOCK TABLE ledger, running IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        client
+    };
+    let patch = env.set_text(MATRIX42.key, &tag, "accepted").prefer("respond-async, wait=1");
+    let (response, client) = join(patch.send(), locked).await;
+    let operation = response.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
+    client.batch_execute("ROLLBACK").await.unwrap();
+    env.faults().release();
+    assert_eq!(env.wait_for_operation_at(&operation).await["state"], "applied");
+    assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "accepted");
 }

@@ -219,7 +219,7 @@ async fn an_unknown_outcome_is_replaced_after_a_restart(fixture: &'static Vendor
     assert_eq!(second.header("idempotency-replayed"), Some("true"));
 }
 
-/// The plan is the key: applied once more, when the key is forgotten, it would make a second record.
+/// The plan is the key: applied after the key is forgotten, it would make a second record.
 async fn the_plan_of_a_create_ends_before_its_key_is_forgotten(fixture: &'static VendorFixture) {
     let mut env = TestEnv::start(fixture);
     let count = env.record_count();

@@ -7,6 +7,7 @@ mod backpressure;
 mod batches;
 mod client_disconnects;
 mod concurrent_lost_responses;
+mod conflicts;
 mod creating;
 mod data_loss;
 mod deleting;

@@ -162,7 +162,7 @@ impl<'r> HistoryVerifier<'r> {
             }
         }
         let was_rejected = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
-        complaints.extend(find_contradiction(write, was_rejected));
+        complaints.extend(find_contradiction(write, self.run.plan.database_failures, was_rejected));
         (complaints, applied, unknown)
     }
 
@@ -344,8 +344,13 @@ impl<'r> HistoryVerifier<'r> {
 }
 
 /// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that
-/// was rejected before its intent is not remembered; but a stale ETag stays stale.
-fn find_contradiction(write: &Write, was_rejected: impl Fn(&String) -> bool) -> Option<String> {
+/// was rejected before its intent is not remembered; but a stale ETag stays stale. A success that
+/// the store could not take is returned all the same, and until then the key names what runs.
+fn find_contradiction(
+    write: &Write,
+    database_failures: bool,
+    was_rejected: impl Fn(&String) -> bool,
+) -> Option<String> {
     let mut outcome: Option<&WriteResponse> = None;
     for response in &write.responses {
         let kind = response.kind;
@@ -356,6 +361,7 @@ fn find_contradiction(write: &Write, was_rejected: impl Fn(&String) -> bool) -> 
         let remembered = before.operation.is_some();
         let fits = match kind {
             ResponseKind::Disconnected | ResponseKind::Rejected(0) => true,
+            ResponseKind::InProgress if database_failures => true,
             ResponseKind::InProgress | ResponseKind::Rejected(_) => !remembered,
             // The record was deleted after the rejection.
             ResponseKind::NotFound if before.kind == ResponseKind::PreconditionFailed => !remembered,

@@ -84,7 +84,7 @@ async fn without_validation_the_vendor_judges(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.every_system("validate", "off"));
     env.set_text(fixture.key, "*", "mine").prefer("handling=strict").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.call_count(CallKind::Schema), 0);
-    // What the vendor drops is reported, whether the caller asks for the record or not.
+    // What the vendor drops is reported, with the record in the response or without it.
     if fixture.ignores_unknown {
         for prefer in ["return=minimal", "return=representation"] {
             for tag in [env.current_etag(fixture.key).await, "*".to_owned()] {
