@@ -246,6 +246,7 @@ async fn a_queued_item_of_a_stored_batch_ends_with_its_operation() {
     let path = store(&env.second_client(), &batch).await;
     let batch = wait_until_over(&env.second_client(), &path).await;
     assert_eq!((&batch["summary"]["ok"], &batch["summary"]["running"]), (&json!(2), &json!(0)), "{batch}");
+    assert!(items(&batch).iter().all(|item| item["body"]["state"] == "applied"), "{batch}");
     assert_eq!(env.vendor_value(BLUEDOLPHIN.key).as_deref(), Some("one"));
 }
 

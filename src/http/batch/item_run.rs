@@ -1,6 +1,6 @@
 //! One item of a batch from its beginning to its end, and a queued write that other items wait for.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(super) struct OperationEnd {
 /// What an item runs with.
 pub(super) struct ItemRun {
     pub(super) context: Rc<BatchContext>,
+    /// The state of the request that the item has when it begins.
+    pub(super) state: Rc<RefCell<Rc<RequestState>>>,
     pub(super) reads: Rc<SharedReads>,
     pub(super) stop: Rc<Cell<Option<Stop>>>,
     /// Whether the item began in an earlier process, so that a stop does not concern it.
@@ -88,8 +90,8 @@ impl ItemRun {
             return Step::NotBegun(item);
         }
         request.reads = Some(share.clone());
-        let (state, purpose) = (&self.context.state, self.context.purpose);
-        let mut outcome = respond(state, &route, request.clone(), purpose).await;
+        let (state, purpose) = (Rc::clone(&self.state.borrow()), self.context.purpose);
+        let mut outcome = respond(&state, &route, request.clone(), purpose).await;
         let mut pause = MIN_POLL;
         while self.context.is_stored {
             if let Some(wait) = outcome.wait_for_quota() {
@@ -98,19 +100,32 @@ impl ItemRun {
                 if self.is_stopped() {
                     return Step::NotBegun(item);
                 }
+            } else if let Some(end) = self.end_of_queued(&outcome).await {
+                // Sent again with its key, it shows how its operation has ended.
+                outcome = respond(&state, &route, request.clone(), purpose).await;
+                outcome.set_end(end);
+                break;
             } else if outcome.status == 202 || self.may_be_running(&request, &outcome).await {
-                // Sent again with its key, it gets the final outcome.
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
             } else {
                 break;
             }
-            outcome = respond(state, &route, request.clone(), purpose).await;
+            outcome = respond(&state, &route, request.clone(), purpose).await;
         }
         // The write may continue without its caller.
         share.release_slot();
         Step::Answered(item, Box::new(outcome))
+    }
+
+    /// How the operation of a queued write has ended; `None` while it runs.
+    async fn end_of_queued(&self, outcome: &ItemOutcome) -> Option<OperationState> {
+        let operation = outcome.queued_operation()?;
+        // A store that cannot be read may be read later.
+        let found = self.context.state.api.gateway.journal().operation(&operation).await.ok()?;
+        let state = found.map_or(OperationState::Unknown, |found| found.state);
+        (state != OperationState::Running).then_some(state)
     }
 
     async fn may_be_running(&self, request: &ItemRequest, outcome: &ItemOutcome) -> bool {

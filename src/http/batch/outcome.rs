@@ -12,9 +12,10 @@ use crate::http::context::RequestState;
 use crate::http::error::ApiError;
 use crate::http::item_request::system_of;
 use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem};
+use crate::http::response::H_OPERATION;
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::JsonObjectWriter;
+use crate::record::{JsonObjectWriter, OperationId, OperationState};
 
 /// The shortest wait for a caller's limits.
 const MIN_QUOTA_PAUSE: Duration = Duration::from_millis(20);
@@ -30,6 +31,8 @@ pub(in crate::http) struct ItemOutcome {
     pub(super) system: Option<SystemIndex>,
     pub(super) action: RequestAction,
     is_skipped: bool,
+    /// How the operation of a queued write has ended.
+    end: Option<OperationState>,
 }
 
 impl ItemOutcome {
@@ -41,7 +44,7 @@ impl ItemOutcome {
         let body = response.into_body().try_into_bytes().unwrap_or_default();
         let body = String::from_utf8_lossy(&body).into_owned();
         let system = state.system().map(|system| system.index);
-        Self { status, headers, body, problem, system, action: state.action(), is_skipped: false }
+        Self { status, headers, body, problem, system, action: state.action(), is_skipped: false, end: None }
     }
 
     /// An item that was not begun.
@@ -61,14 +64,25 @@ impl ItemOutcome {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// The operation of a write that was queued.
+    pub(super) fn queued_operation(&self) -> Option<OperationId> {
+        let path = self.header(&H_OPERATION).filter(|_| self.status == 202)?;
+        path.rsplit('/').next().and_then(OperationId::parse)
+    }
+
+    /// A queued write has ended so.
+    pub(super) fn set_end(&mut self, end: OperationState) {
+        self.end = Some(end).filter(|_| self.status == 202);
+    }
+
     /// Whether it is done.
     pub(super) fn is_success(&self) -> bool {
-        is_success(self.status)
+        self.end.map_or_else(|| is_success(self.status), |end| end == OperationState::Applied)
     }
 
     /// Neither a success nor a write that still runs.
     pub(super) fn is_failure(&self) -> bool {
-        !self.is_success() && self.status != 202
+        !self.is_success() && (self.status != 202 || self.end.is_some())
     }
 
     /// How long to wait where its caller's limits did not allow it.
@@ -79,12 +93,13 @@ impl ItemOutcome {
 
     /// How it counts.
     pub(super) fn class(&self) -> ItemClass {
-        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown);
+        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown)
+            || self.end == Some(OperationState::Unknown);
         match self {
             _ if self.is_skipped => ItemClass::Skipped,
             _ if is_unknown => ItemClass::Unknown,
-            _ if self.status == 202 => ItemClass::Running,
             _ if self.is_success() => ItemClass::Ok,
+            _ if self.status == 202 && self.end.is_none() => ItemClass::Running,
             _ => ItemClass::Failed,
         }
     }

@@ -1,6 +1,6 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,6 @@ use super::schedule::{Next, Schedule};
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::item_request::{ItemRequest, segment};
-use crate::http::response::H_OPERATION;
 use crate::http::route::Route;
 use crate::http::write_request::Purpose;
 use crate::metrics::Metrics;
@@ -44,6 +43,10 @@ pub(in crate::http) struct Runner {
     /// Items that began in an earlier process: they are followed to their end even if their batch
     /// is cancelled.
     begun: HashSet<usize>,
+    /// What those items run with.
+    accepted: Option<Rc<RequestState>>,
+    /// What the other items run with that begin now.
+    state: Rc<RefCell<Rc<RequestState>>>,
     memory: BatchMemory,
     schedule: Schedule,
     results: Vec<DependencyResult>,
@@ -65,6 +68,8 @@ impl Runner {
             .map(|item| DependencyResult { path: item.path.clone(), ..DependencyResult::default() })
             .collect();
         Self {
+            state: Rc::new(RefCell::new(Rc::clone(&context.state))),
+            accepted: None,
             context: Rc::new(context),
             items,
             concurrency,
@@ -101,14 +106,15 @@ impl Runner {
         }
     }
 
-    /// Names the items that began in an earlier process.
-    pub(super) fn set_begun(&mut self, begun: HashSet<usize>) {
-        self.begun = begun;
+    /// Names the items that began in an earlier process, and what they are to run with: whatever
+    /// the caller may do now, they get their outcomes.
+    pub(super) fn set_begun(&mut self, begun: HashSet<usize>, accepted: Rc<RequestState>) {
+        (self.begun, self.accepted) = (begun, Some(accepted));
     }
 
     /// The state of the request that items begin with from now on.
     pub(super) fn set_state(&mut self, state: Rc<RequestState>) {
-        self.context = Rc::new(BatchContext { state, ..(*self.context).clone() });
+        self.state.replace(state);
     }
 
     /// Lets nothing new begin; what has not begun never ends. `false` = it was cancelled before.
@@ -188,11 +194,14 @@ impl Runner {
 
     fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
+        let had_begun = self.begun.contains(&item);
+        let accepted = self.accepted.clone().filter(|_| had_begun);
         let run = ItemRun {
             context: Rc::clone(&self.context),
+            state: accepted.map_or_else(|| Rc::clone(&self.state), |accepted| Rc::new(RefCell::new(accepted))),
             reads: Rc::clone(&self.reads),
             stop: Rc::clone(&self.stop),
-            had_begun: self.begun.contains(&item),
+            had_begun,
         };
         self.steps.push(run.to_end(item, route, request).boxed_local());
     }
@@ -202,11 +211,10 @@ impl Runner {
             Step::Answered(item, outcome) => {
                 self.running -= 1;
                 self.keep_result(item, &outcome);
-                let operation = outcome.header(&H_OPERATION).and_then(|path| path.rsplit('/').next());
-                match operation.and_then(OperationId::parse).filter(|_| outcome.status == 202) {
+                match outcome.queued_operation() {
                     Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
                     // A write that continues is no failure, and nothing waits for it.
-                    Some(_) => self.schedule.end(item, true),
+                    Some(_) => self.schedule.end(item, !outcome.is_failure()),
                     None => self.schedule.end(item, outcome.is_success()),
                 }
                 if outcome.is_failure() {

@@ -1,6 +1,5 @@
 //! A batch of the journal that runs in this process.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,15 +115,12 @@ impl RunningBatch {
             purpose: Purpose::Write,
             deadline: Instant::now() + NO_DEADLINE,
         };
-        // An item that began before the batch was cancelled is followed to its end.
-        let begun = if state.is_cancelled {
-            let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
-            find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?
-        } else {
-            HashSet::new()
-        };
+        // An item that has begun is followed to its end, although the batch was cancelled or its
+        // caller has lost a permission.
+        let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
+        let begun = find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?;
         let mut runner = Runner::new(context, request, memory);
-        runner.set_begun(begun);
+        runner.set_begun(begun, accepted_state(&api, &head));
         for (item, ended) in ended {
             runner.restore(item, &ended);
             if let Some(request) = requests.get_mut(item) {
@@ -245,6 +241,13 @@ impl RunningBatch {
             tokio::time::sleep(SAVE_PAUSE).await;
         }
     }
+}
+
+/// The state of a request of the batch's caller, with what it could do when the batch was accepted.
+fn accepted_state(api: &Arc<ApiState>, head: &Head) -> Rc<RequestState> {
+    let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
+    state.set_principal(Arc::new(head.caller.clone()));
+    state
 }
 
 /// The state of a request of the batch's caller, with what it may do now.
