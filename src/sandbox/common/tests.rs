@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::client::{receive_response, send_request};
-use super::{CallKind, InjectedFault};
+use super::{CallKind, InjectedFault, SandboxVendor};
 use crate::sandbox::Sandbox;
 use crate::sandbox::bluedolphin::{API_KEY, NEW_APPLICATION_ID, RETIRED_SERVER_ID, TENANT, Vendor};
 
