@@ -92,12 +92,17 @@ pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
 /// The error of a response; `None` for a success. The vendor queues a `PUT`, so that a 202 is one
 /// too.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let is_queued = response.status == 202 && request.kind == VendorCallKind::Update && request.method == Method::PUT;
-    if !is_done(response) && !is_queued {
+    let is_queued = request.kind == VendorCallKind::Update && request.method == Method::PUT;
+    if !is_done(response) && !(response.status == 202 && is_queued) {
         return Some(classify_error(request, response));
     }
     let is_success = match request.kind {
-        VendorCallKind::Update | VendorCallKind::Delete => first_byte(response).is_none() || is_ok_body(response),
+        // Whether a queued update is made, only a read shows. Other writes are done when the vendor
+        // responds so: an empty 200 may come from a proxy.
+        VendorCallKind::Update | VendorCallKind::Delete => {
+            let may_be_empty = is_queued || response.status == 204;
+            is_ok_body(response) || (may_be_empty && first_byte(response).is_none())
+        }
         _ => first_byte(response) == Some(b'{'),
     };
     (!is_success).then(|| {
