@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -49,7 +49,7 @@ pub struct AdmittedRequest {
     quota: Arc<CallerQuota>,
     usage: Option<RateUsage>,
     /// Whether it is in flight by itself.
-    has_place: bool,
+    has_place: AtomicBool,
 }
 
 /// What is left of a rate.
@@ -106,7 +106,7 @@ impl CallerQuota {
     pub fn admit(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         // Dropping it gives the place back.
-        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_place: true };
+        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_place: AtomicBool::new(true) };
         if self.limits.in_flight > 0 && before >= self.limits.in_flight {
             return Err(QuotaExceeded { policy: QuotaPolicy::InFlight, retry_after: IN_FLIGHT_RETRY });
         }
@@ -120,11 +120,18 @@ impl CallerQuota {
     /// The rate that it would exceed.
     pub fn admit_in_place(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let usage = self.rate.as_ref().map(Rate::check).transpose()?;
-        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_place: false })
+        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_place: AtomicBool::new(false) })
     }
 }
 
 impl AdmittedRequest {
+    /// From now on the request is not in flight by itself: it only waits for others of its caller.
+    pub fn release_place(&self) {
+        if self.has_place.swap(false, Ordering::Relaxed) {
+            self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
     /// What is left of the rate, where there is one.
     #[must_use]
     pub fn usage(&self) -> Option<RateUsage> {
@@ -134,9 +141,7 @@ impl AdmittedRequest {
 
 impl Drop for AdmittedRequest {
     fn drop(&mut self) {
-        if self.has_place {
-            self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.release_place();
     }
 }
 

@@ -279,11 +279,6 @@ impl RequestContext {
         }
     }
 
-    /// Whether the caller has closed its connection, or the half of it that it writes to.
-    pub(super) fn has_hung_up(&self) -> bool {
-        self.http_request().is_some_and(compat::has_hung_up)
-    }
-
     pub(super) fn method(&self) -> &Method {
         match &self.source {
             Source::Http(request) => request.method(),

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
-use crate::models::{Document, MapEntry, SystemMap, model_etag};
-use crate::record::{JsonObjectWriter, RecordId, Warning, write_json};
+use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
+use crate::record::{JsonObjectWriter, RawJson, RecordId, Warning, write_json};
 use crate::system::RecordView;
+use crate::writes::Change;
 
 /// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,4 +130,18 @@ fn array(values: impl IntoIterator<Item = Value>) -> String {
     let mut text = String::new();
     write_json(&mut text, &values.into_iter().collect());
     text
+}
+
+/// A change of a field's place is one of the field, with the model's values.
+pub(super) fn translate_change(map: &SystemMap, change: &mut Change) {
+    let Some((pointer, _)) = map.translate(&change.pointer) else { return };
+    if let Some(entry) = map.entries.iter().find(|entry| entry.record_pointer() == change.pointer) {
+        let decode = |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).as_ref()) {
+            Decoded::Value(value) => Some(RawJson::from(&value)),
+            Decoded::Unset => None,
+            Decoded::Unreadable(_) => value.clone(),
+        };
+        (change.from, change.to) = (decode(&change.from), decode(&change.to));
+    }
+    change.pointer = pointer;
 }

@@ -15,14 +15,14 @@ use super::query::{FILTER, QueryParams};
 use super::state::ApiState;
 use super::{response, write_request};
 use crate::metrics::Metrics;
-use crate::models::{Decoded, ModelPatch, SystemMap, model_etag};
+use crate::models::{ModelPatch, SystemMap, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, ListCondition, Patch, PatchError, Precondition, RawJson, RecordId, json_pointer,
-    percent_encode_id, sha256,
+    EntityTag, FieldError, ListCondition, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id,
+    sha256,
 };
 use crate::system::{RecordPage, RecordView, System, join_errors};
-use crate::writes::{Change, Preview, SuccessBody, WriteCommand, WriteSuccess};
+use crate::writes::{Preview, SuccessBody, WriteCommand, WriteSuccess};
 
 /// How records are shown and changed.
 pub(super) enum Representation {
@@ -288,7 +288,7 @@ impl Representation {
         let to_model = |etag: &str| model_etag(map, id.as_ref()?, etag);
         preview.based_on = preview.based_on.as_deref().and_then(to_model);
         for change in &mut preview.changes {
-            translate_change(map, change);
+            model_document::translate_change(map, change);
         }
         for warning in &mut preview.warnings {
             if let Some((pointer, _)) = map.translate(&warning.pointer) {
@@ -317,20 +317,6 @@ impl Representation {
             translate_problem(map, problem, self.id_of(context).as_ref(), context.headers());
         }
     }
-}
-
-/// A change of a field's place is one of the field, with the model's values.
-fn translate_change(map: &SystemMap, change: &mut Change) {
-    let Some((pointer, _)) = map.translate(&change.pointer) else { return };
-    if let Some(entry) = map.entries.iter().find(|entry| entry.record_pointer() == change.pointer) {
-        let decode = |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).as_ref()) {
-            Decoded::Value(value) => Some(RawJson::from(&value)),
-            Decoded::Unset => None,
-            Decoded::Unreadable(_) => value.clone(),
-        };
-        (change.from, change.to) = (decode(&change.from), decode(&change.to));
-    }
-    change.pointer = pointer;
 }
 
 /// Translates a problem into the words of a model.

@@ -26,6 +26,7 @@ fn metrics_with_all_families() -> Arc<Metrics> {
     metrics.request(Some(crm), RequestAction::Read, RequestOutcome::Ok, 0.01);
     metrics.vendor_request(crm, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(crm, 1_800_000_000);
+    metrics.vendor_keys_expire([("crm", 1_800_000_000)].into_iter());
     metrics.batch_item(Some(crm), RequestAction::Update, RequestOutcome::Ok);
     metrics.loss_accepted(crm, "linked-questions");
     metrics.rebase(crm, RebaseOutcome::Applied);

@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::outcome::{ItemOutcome, Summary};
 use super::run::Runner;
@@ -89,25 +89,35 @@ pub(in crate::http) fn document(summary: &Summary, items: &[String]) -> HttpResp
 }
 
 /// Runs the batch while its caller reads: a line for each item, and a last one with the summary.
-pub(in crate::http) fn lines(runner: Runner) -> HttpResponse {
+pub(in crate::http) fn lines(runner: Runner, has_hung_up: impl Fn() -> bool + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(response::NO_STORE)
         .content_type("application/x-ndjson")
-        .streaming(line_stream(runner))
+        .streaming(line_stream(runner, has_hung_up))
 }
 
-fn line_stream(runner: Runner) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn line_stream(
+    runner: Runner,
+    has_hung_up: impl Fn() -> bool + 'static,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let progress = Progress::begin(&runner);
-    stream::unfold(Some((runner, progress)), |running| async {
-        let (mut runner, mut progress) = running?;
-        let line = match timeout(PROGRESS_INTERVAL, progress.next(&mut runner)).await {
-            Ok(Some((item, outcome))) => outcome.to_json(runner.id(item)),
-            Ok(None) => {
-                let last = JsonObjectWriter::new().serialized("summary", &progress.summary).finish();
-                return Some((Ok((last + "\n").into()), None));
+    stream::unfold(Some((runner, progress, has_hung_up)), |running| async {
+        let (mut runner, mut progress, has_hung_up) = running?;
+        let silent_until = Instant::now() + PROGRESS_INTERVAL;
+        let line = loop {
+            match timeout(HANG_UP_POLL, progress.next(&mut runner)).await {
+                Ok(Some((item, outcome))) => break outcome.to_json(runner.id(item)),
+                Ok(None) => {
+                    let last = JsonObjectWriter::new().serialized("summary", &progress.summary).finish();
+                    return Some((Ok((last + "\n").into()), None));
+                }
+                Err(_) if has_hung_up() => runner.hang_up(),
+                Err(_) if Instant::now() >= silent_until => {
+                    break JsonObjectWriter::new().serialized("progress", &progress.summary).finish();
+                }
+                Err(_) => {}
             }
-            Err(_) => JsonObjectWriter::new().serialized("progress", &progress.summary).finish(),
         };
-        Some((Ok((line + "\n").into()), Some((runner, progress))))
+        Some((Ok((line + "\n").into()), Some((runner, progress, has_hung_up))))
     })
 }

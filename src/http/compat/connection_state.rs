@@ -127,12 +127,8 @@ pub(in crate::http) fn mark_closing(request: &HttpRequest) {
     }
 }
 
-/// Whether the client of a request has closed the connection, or the half of it that it writes to.
-pub(in crate::http) fn has_hung_up(request: &HttpRequest) -> bool {
-    request.conn_data::<Connection>().is_some_and(|connection| connection.signals.ended.get())
-}
-
-/// The same for the time after the request, whose response is a stream.
+/// Says whether the client of a request has closed the connection, or the half of it that it writes
+/// to; also while the response is streamed.
 pub(in crate::http) fn hang_up_watch(request: &HttpRequest) -> impl Fn() -> bool + use<> {
     let signals = request.conn_data::<Connection>().map(|connection| Rc::clone(&connection.signals));
     move || signals.as_ref().is_some_and(|signals| signals.ended.get())

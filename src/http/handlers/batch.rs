@@ -18,6 +18,7 @@ use crate::http::batch::routes::ItemRoutes;
 use crate::http::batch::run::Runner;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
+use crate::http::compat;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept};
@@ -119,7 +120,9 @@ async fn respond(
     let deadline = Instant::now() + context.api().batch_limits.deadline;
     let batch = BatchContext { state, key, name, is_stored: false, purpose, deadline };
     let runner = Runner::new(batch, request, memory);
-    Ok(if as_lines { response::lines(runner) } else { response::whole(runner, || context.has_hung_up()).await })
+    let watch = context.http_request().map(compat::hang_up_watch);
+    let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
+    Ok(if as_lines { response::lines(runner, has_hung_up) } else { response::whole(runner, has_hung_up).await })
 }
 
 /// 503 while other batches take the memory.

@@ -62,6 +62,10 @@ pub(super) async fn begin(
         Ok(Ok(Stored::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
     }
     context.api().metrics.batch_size(raw.len());
+    // Its items are in flight by themselves.
+    if let Some(admitted) = context.state().admitted() {
+        admitted.release_place();
+    }
     match wait_for_end(context, &id, raw.len(), wait).await {
         Ok(Some(response)) => Ok(response),
         // The batch runs, whether or not the store can be read now.

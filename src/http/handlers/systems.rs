@@ -10,7 +10,7 @@ use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::handlers::docs;
 use crate::http::headers::accept;
-use crate::http::openapi::{SystemPath, system_document};
+use crate::http::openapi::{SystemPath, sample_collection, system_document};
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
@@ -209,10 +209,9 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let policy = &system.policy;
     let op_context = context.op_context()?;
     // Without a collection, or without its schema, the fields have no types.
-    let schema = match policy.collection.iter().chain(&policy.collections).next() {
+    let schema = match sample_collection(system) {
         Some(collection) => system.catalog.schema(collection, op_context.requester()).await.ok(),
         None => None,
     };

@@ -34,7 +34,7 @@ pub(super) use params::{
     ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
-pub(super) use system_document::system_document;
+pub(super) use system_document::{sample_collection, system_document};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::examples::put_first;
 use super::models::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, Purpose};
@@ -27,8 +28,14 @@ pub(crate) fn system_document(
     set(&mut document, "/info/title", format!("records-gateway: {}", system.name).into());
     keep_models_of(&mut document, models, system, schema);
     name_the_system(&mut document, system);
+    if let Some(factory) = find_vendor(system.adapter.capabilities().vendor) {
+        put_first(&mut document, factory.samples.title);
+    }
     if let Some(schema) = schema {
-        add_types(&mut document, schema);
+        // Another collection has other fields.
+        if configured_collection(system).is_some() {
+            add_types(&mut document, schema);
+        }
         add_examples(&mut document, system, schema);
     }
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
@@ -76,12 +83,14 @@ fn drop_paths(document: &mut Value, start: &str) {
     }
 }
 
-/// The collection that requests are about.
-fn sample_collection(system: &System) -> Option<&str> {
-    let policy = &system.policy;
-    let configured = policy.collection.iter().chain(&policy.collections).next();
+fn configured_collection(system: &System) -> Option<&str> {
+    system.policy.collection.iter().chain(&system.policy.collections).next().map(String::as_str)
+}
+
+/// The collection that the examples are about.
+pub(crate) fn sample_collection(system: &System) -> Option<&str> {
     let of_example = system.adapter.capabilities().id_example.rsplit_once(':').map(|(collection, _)| collection);
-    configured.map(String::as_str).or(of_example)
+    configured_collection(system).or(of_example)
 }
 
 /// Every parameter that names a system names this one.

@@ -91,7 +91,8 @@ async fn a_system_resource_lists_its_capabilities() {
     assert_eq!(shown["capabilities"], json!(["read"]));
     assert!(shown["guarantee"]["update"].is_null());
     let health = json!({
-        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "in_flight": 1, "queued": 0,
+        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "key_expires": null,
+        "in_flight": 1, "queued": 0,
     });
     assert_eq!(shown["health"], health);
     let all = api.send(admin_request("GET", "/systems")).await;

@@ -203,7 +203,7 @@ fn connect(path: &Path) -> Result<Connection, DbError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    // Otherwise a statement with a bound limit or range is planned anew each time it is executed.
+    // Otherwise a statement with a bound limit or range is planned again at each execution.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
