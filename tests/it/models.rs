@@ -5,7 +5,7 @@ use records_gateway::app::sandbox::MODELS;
 use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, dataverse, matrix42, pretectum};
 use serde_json::{Value, json};
 
-use crate::support::{PRETECTUM, TestClient, TestProcess, TestResponse, TestServer};
+use crate::support::{TestClient, TestProcess, TestResponse, TestServer};
 
 const LOSSES: &str = "linked-questions, source-connections";
 
@@ -461,18 +461,22 @@ async fn a_live_check_finds_members_that_the_vendor_lacks() {
 async fn a_cursor_over_all_systems_survives_a_reload_with_other_systems() {
     let process = TestProcess::start_with(|config| config.text_of("models", MODELS));
     let client = process.client();
-    let of_crm = (PRETECTUM.count)(&process.vendors);
-    let page = client.get(&format!("/models/contact?limit={of_crm}")).send().await.assert_status(200).json();
-    let systems: Vec<_> = page["items"].as_array().unwrap().iter().map(|item| item["system"].clone()).collect();
-    assert_eq!(systems, vec!["crm"; of_crm]);
-    let cursor = page["next"].as_str().unwrap();
+    let mut path = "/models/contact?limit=1".to_owned();
+    let (first, next) = loop {
+        let page = client.get(&path).send().await.assert_status(200).json();
+        let next = format!("/models/contact?limit=1&cursor={}", page["next"].as_str().expect("more records"));
+        match page["items"].get(0) {
+            Some(item) if item["system"] == "sales" => break (item["id"].clone(), next),
+            _ => path = next,
+        }
+    };
     let (before, rest) = MODELS.split_once("[models.contact.systems.crm.map]").unwrap();
     let (_, after) = rest.split_once("[models.contact.systems.sales]").unwrap();
     let without_crm = format!("{before}[models.contact.systems.sales]{after}");
     process.write_config(&process.config().text_of("models", &without_crm));
     process.signal("-HUP");
     process.wait_for_log("the configuration was reloaded and is in force", 1).await;
-    let path = format!("/models/contact?limit={of_crm}&cursor={cursor}");
-    let next = client.get(&path).send().await.assert_status(200).json();
-    assert_eq!(next["items"][0]["system"], "sales", "{next}");
+    let page = client.get(&next).send().await.assert_status(200).json();
+    let item = &page["items"][0];
+    assert!(item["system"] == "sales" && item["id"] != first, "{page}");
 }
