@@ -49,6 +49,7 @@ async fn a_list_is_filtered_in_the_words_of_the_model() {
     // The system's two spellings of a flag are one value.
     assert_eq!(names(&client, "/models/asset/itsm?filter[active]=true").await, ["Facility Management"]);
     assert_eq!(names(&client, "/models/asset/itsm?filter[active]=false").await, Vec::<String>::new());
+    assert_eq!(names(&client, "/models/asset/itsm?filter[name]=Hardware").await, ["Hardware"]);
     assert!(server.vendors.matrix42.log.last(CallKind::List).expect("a list").query.contains("where="));
 }
 

@@ -3,7 +3,7 @@
 use records_gateway::sandbox::{self, Sandbox};
 use serde_json::{Map, Value, json};
 
-use crate::support::{DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture};
+use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture};
 
 /// A small generator of numbers, so that a failure can be repeated.
 struct TestRng(u64);
@@ -83,10 +83,4 @@ async fn no_value_is_refused_that_matrix42_takes() {
         vendors.matrix42.state.insert(sandbox::matrix42::CATEGORY_CLASS, fields).is_some()
     })
     .await;
-}
-
-#[actix_web::test]
-async fn no_value_is_refused_that_dataverse_takes() {
-    check(&DATAVERSE, |vendors, fields| vendors.dataverse.state.insert(sandbox::dataverse::ACCOUNTS, fields).is_some())
-        .await;
 }
