@@ -1,6 +1,6 @@
-//! What happens to the database of a run: connections break, the server restarts, tables are locked
-//! for longer than a caller waits. Nothing is killed meanwhile: what a crash in such a moment can do
-//! is a known limit.
+//! What happens to the database of a run: connections break, the server restarts, tables are
+//! locked for longer than a caller waits. Nothing is killed meanwhile: what a crash in such a
+//! moment can do is a known limit.
 
 use std::path::Path;
 use std::time::Duration;
