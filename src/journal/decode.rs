@@ -13,7 +13,7 @@ use crate::record::{Action, OperationState};
 
 /// Selects what [`stored_operation`] expects.
 pub(super) const SELECT_RUNNING: &str = "SELECT r.seq, r.operation, r.owner, r.system, r.record, r.action, r.caller,
-     r.is_async, r.key, r.interim, r.first_adopted, r.recovery, l.entry
+     r.is_async, r.key, r.interim, r.first_adopted, r.recovery, l.entry, l.at
      FROM running r LEFT JOIN ledger l ON l.seq = r.seq";
 
 /// Selects what [`idempotency_row`] expects.
@@ -97,7 +97,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     let is_unresolved = response == Some(InterimResponse::Unknown) || first_adopted_ms != 0;
     let running =
         RunningOperation { intent: Arc::new(intent), seq, key: row.opt_text(8)?.map(Into::into), is_unresolved };
-    let orphan = OrphanedOperation { operation, response, recovery, first_adopted_ms };
+    let orphan = OrphanedOperation { operation, response, recovery, stored_ms: row.opt_int(13)?, first_adopted_ms };
     Ok(StoredOperation { owner: row.text(2)?, running, orphan })
 }
 

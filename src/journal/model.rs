@@ -330,6 +330,8 @@ pub struct OrphanedOperation {
     pub response: Option<InterimResponse>,
     /// The JSON of [`Intent::recovery`].
     pub recovery: Option<String>,
+    /// When the store took its intent, in milliseconds since 1970.
+    pub stored_ms: Option<i64>,
     /// When an instance adopted it for the first time, in milliseconds since 1970. Later adoptions
     /// keep this time, so that extra time for reconciling is granted once.
     pub first_adopted_ms: i64,

@@ -68,6 +68,9 @@ pub(super) struct WriteIntent {
     pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
+    /// The caller's deadline, in milliseconds since 1970: what the store takes later is never sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<i64>,
     /// How it breaks the vendor's schema, where it is sent all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schema_warnings: Vec<Warning>,

@@ -88,10 +88,14 @@ async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bo
 
 async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
     let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
-    let Some(intent) = intent else {
+    let Some(mut intent) = intent else {
         abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
         return;
     };
+    if orphan.stored_ms.zip(intent.deadline_ms).is_some_and(|(stored, deadline)| stored >= deadline) {
+        // Its process did not send it any more, and its caller got a response that says so.
+        intent.resendable_request = None;
+    }
     tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
     if let Some(system) = gateway.system(&intent.system) {
         gateway.metrics.operations_running(system.index, 1);

@@ -81,6 +81,8 @@ impl WriteTask<'_> {
         is_queued: bool,
         expected: ExpectedState,
     ) -> WriteIntent {
+        let begun_ms = jiff::Timestamp::now().as_millisecond();
+        let left = self.context.deadline.saturating_duration_since(Instant::now());
         WriteIntent {
             operation: OperationId::new(),
             request_id: Arc::clone(&self.context.request_id.0),
@@ -98,7 +100,8 @@ impl WriteTask<'_> {
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             is_queued,
             is_async: is_queued || self.command.prefer.respond_async,
-            begun_ms: jiff::Timestamp::now().as_millisecond(),
+            begun_ms,
+            deadline_ms: i64::try_from(left.as_millis()).ok().map(|left| begun_ms.saturating_add(left)),
             if_match_any: self.is_if_match_any(),
             has_idempotency_key: self.command.idempotency.is_some(),
             prefer: self.command.prefer.clone(),

@@ -13,9 +13,11 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::begin::journal;
 use super::command::{Prefer, WriteCommand, WriteOp};
 use super::intent::{ExpectedState, WriteIntent};
 use super::pipeline;
+use super::plan::Planned;
 use super::probe::OutcomeProbe;
 use super::reconciler::run_reconciler;
 use super::resolve::Resolution;
@@ -28,13 +30,15 @@ use crate::record::{
     CallerName, CallerShare, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
-use crate::system::{Guarantee, OpContext, System, SystemPolicy};
+use crate::system::{Guarantee, OpContext, System, SystemPolicy, VendorSession};
 use crate::transport::trace::TraceContext;
 use crate::transport::{Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
 
 const CLASS: &str = matrix42::CATEGORY_CLASS;
 const KEY: &str = matrix42::SOFTWARE_ID;
+/// How long a caller waits.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How a write stops.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +103,7 @@ fn context() -> OpContext {
         reads: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
-        deadline: Instant::now() + Duration::from_secs(30),
+        deadline: Instant::now() + DEADLINE,
         priority: Priority::single(CallerShare::default()),
     }
 }
@@ -257,6 +261,44 @@ async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
     }
     store.close(Duration::from_secs(10)).await;
     vendor.stop().await;
+}
+
+/// Its caller got the response that nothing was sent.
+#[actix_web::test]
+async fn a_write_that_was_stored_too_late_to_be_sent_is_not_sent_by_the_next_process() {
+    for (left, state, calls) in [(Duration::ZERO, OperationState::Unknown, 0), (DEADLINE, OperationState::Applied, 1)] {
+        let (vendor, folder) = (matrix42::Vendor::start().expect("a vendor"), tempfile::tempdir().expect("a folder"));
+        let (file, (system, metrics)) = (folder.path().join("store.db"), build_system(&vendor));
+        let store = open_store(&file).await;
+        let (state_before, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+        let id = RecordId::new(CLASS, KEY);
+        let (command, sent) = (command(WriteOp::Delete { id: id.clone() }), RefCell::new(None));
+        let context = OpContext { deadline: Instant::now() + left, ..context() };
+        let session = VendorSession::new(&system, &context);
+        let read = session.read_optional(&system, &id, Instant::now() + DEADLINE).await;
+        let record = read.expect("read").expect("a record");
+        let task = WriteTask::new((&state_before, &system), &command, &context, &sent, None);
+        let request = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
+        let intent = WriteIntent {
+            etag_before: Some(system.etag_header(&id, &record)),
+            resendable_request: WriteIntent::build_resendable_request(&request, Guarantee::Native),
+            ..task.new_intent(Guarantee::Native, &[], false, ExpectedState::Deleted)
+        };
+        let Ok(journaled) = journal(Planned { task: &task, lease: None, request, intent }).await else {
+            panic!("the write does not begin")
+        };
+        // The process is killed.
+        std::mem::forget(journaled);
+        store.close(Duration::from_secs(10)).await;
+        let store = open_store(&file).await;
+        let (next, queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), metrics);
+        let reconciler = actix_web::rt::spawn(async move { run_reconciler(&next, queue).await });
+        let operations = wait_until_all_ended(&store).await;
+        assert_eq!((operations[0].state, vendor.log.count(CallKind::Delete)), (state, calls));
+        reconciler.abort();
+        store.close(Duration::from_secs(10)).await;
+        vendor.stop().await;
+    }
 }
 
 #[actix_web::test]

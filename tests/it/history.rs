@@ -125,13 +125,13 @@ fn two_replicas_create_and_delete_consistently() {
 #[test]
 fn a_failing_database_leads_to_no_wrong_response() {
     let Some(store) = create_postgres_database() else { return };
-    let plan = Plan { name: "failing database", fault_percent: 40, writes: 100, kills: 2, replicas: 2, ..BASE_PLAN };
+    let plan = Plan { name: "failing database", fault_percent: 40, writes: 100, replicas: 2, ..BASE_PLAN };
     run_plan(Plan { store: Some(store), database_failures: true, ..plan });
 }
 
 #[test]
 fn a_locked_database_file_leads_to_no_wrong_response() {
-    let plan = Plan { name: "locked file", fault_percent: 40, writes: 100, kills: 2, ..BASE_PLAN };
+    let plan = Plan { name: "locked file", fault_percent: 40, writes: 100, ..BASE_PLAN };
     run_plan(Plan { database_failures: true, ..plan });
 }
 

@@ -56,6 +56,7 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         has_idempotency_key: false,
         prefer: Prefer::default(),
         begun_ms: 0,
+        deadline_ms: None,
         schema_warnings: Vec::new(),
         needs_read_back: false,
     }

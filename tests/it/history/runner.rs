@@ -244,7 +244,7 @@ impl Run {
     fn disturb_database(&self) {
         let (seed, should_continue) = (self.seed.wrapping_add(33), || self.has_active_callers());
         let counts = match &self.plan.store {
-            Some(url) => disturb_postgres(url, seed, self.plan.writes > 1000, should_continue),
+            Some(url) => disturb_postgres(url, seed, should_continue),
             None => disturb_sqlite(&self.folder.path().join("store.db"), seed, should_continue),
         };
         eprintln!("{}: {counts:?}", self.plan.name);
