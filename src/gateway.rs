@@ -14,15 +14,15 @@ use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
 use crate::record::{ListCondition, Operation, OperationState, RecordId};
-use crate::system::{OpContext, RecordPage, RecordView, System};
+use crate::system::{CallerContext, RecordPage, RecordView, System};
 use crate::writes::{
-    self, DrainTracker, GatewayState, Operator, Preview, ProbeRequestResult, ReconcileQueue, WriteCommand,
-    WriteResponse,
+    self, DrainTracker, Operator, Preview, ProbeRequestResult, ReconcileQueue, WriteCommand, WriteResponse,
+    WriteServices,
 };
 
 /// Every configured system, and the store.
 pub struct Gateway {
-    state: Arc<GatewayState>,
+    state: Arc<WriteServices>,
     drain_tracker: DrainTracker,
 }
 
@@ -30,8 +30,8 @@ impl Gateway {
     /// A gateway in front of these systems. [`Gateway::run_reconciler`] must be awaited with the
     /// queue.
     #[must_use]
-    pub fn new(systems: Vec<Arc<System>>, store: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
-        let (state, queue) = GatewayState::new(systems, store, metrics);
+    pub fn new(systems: Vec<Arc<System>>, journal: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+        let (state, queue) = WriteServices::new(systems, journal, metrics);
         (Arc::new(Self { state, drain_tracker: DrainTracker::default() }), queue)
     }
 
@@ -50,15 +50,15 @@ impl Gateway {
     /// The journal: operations, keys and the ledger.
     #[must_use]
     pub fn journal(&self) -> &Journal {
-        &self.state.store
+        &self.state.journal
     }
 
     /// GET of one record.
     ///
     /// # Errors
     /// The problem that the caller gets.
-    pub async fn read(&self, system: &System, id: &RecordId, context: &OpContext) -> Result<RecordView, Problem> {
-        reads::read((&self.state.store, &self.state.recent_states), system, id, context).await
+    pub async fn read(&self, system: &System, id: &RecordId, context: &CallerContext) -> Result<RecordView, Problem> {
+        reads::read((&self.state.journal, &self.state.recent_states), system, id, context).await
     }
 
     /// GET of a page of records that have these values. `limit` is 1 to 1000.
@@ -72,14 +72,14 @@ impl Gateway {
         conditions: &[ListCondition],
         limit: usize,
         cursor: Option<&str>,
-        context: &OpContext,
+        context: &CallerContext,
     ) -> Result<RecordPage, Problem> {
-        let shared = (&self.state.store, &self.state.recent_states);
+        let shared = (&self.state.journal, &self.state.recent_states);
         reads::list(shared, system, collection, conditions, limit, cursor, context).await
     }
 
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
-    pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &OpContext) -> WriteResponse {
+    pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &CallerContext) -> WriteResponse {
         writes::submit(&self.state, &self.drain_tracker, system, command, context).await
     }
 
@@ -92,7 +92,7 @@ impl Gateway {
         &self,
         system: &System,
         command: &WriteCommand,
-        context: &OpContext,
+        context: &CallerContext,
         plan_ttl: Duration,
     ) -> Result<Preview, Problem> {
         writes::preview(&self.state, system, command, context, plan_ttl).await
@@ -131,14 +131,14 @@ impl Gateway {
     ///
     /// # Errors
     /// The store is unavailable.
-    pub async fn resolve(
+    pub async fn record_verdict(
         &self,
         operation: &Operation,
         state: OperationState,
         note: String,
         operator: Operator,
     ) -> Result<VerdictResult, JournalError> {
-        writes::resolve(&self.state, operation, state, note, operator).await
+        writes::record_verdict_by_hand(&self.state, operation, state, note, operator).await
     }
 
     /// Whether new writes are rejected because the process is stopping.

@@ -37,7 +37,7 @@ pub use self::labels::{
 };
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
-use crate::record::{OperationState, SystemName, VendorCallKind};
+use crate::record::{OperationState, SystemName, VendorRequestKind};
 
 /// The media type of [`Metrics::render`].
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -200,7 +200,7 @@ impl Metrics {
         for change in ChangeType::ALL {
             self.changes.with_label_values(&[system, change.as_str(), CHANGE_ORIGIN]);
         }
-        for call in VendorCallKind::ALL {
+        for call in VendorRequestKind::ALL {
             self.vendor_requests.with_label_values(&[system, call.as_str(), "2xx"]);
             self.vendor_seconds.with_label_values(&[system, call.as_str()]);
         }
@@ -291,7 +291,7 @@ impl Metrics {
     }
 
     /// Counts one call to the vendor, and its duration in seconds.
-    pub fn vendor_request(&self, system: SystemIndex, call: VendorCallKind, outcome: CallOutcome, seconds: f64) {
+    pub fn vendor_request(&self, system: SystemIndex, call: VendorRequestKind, outcome: CallOutcome, seconds: f64) {
         let name = self.request_series(Some(system)).system.as_str();
         self.with_vendor_series(system, |vendor| {
             vendor.requests.with(

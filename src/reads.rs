@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{ListCondition, OperationId, RecordId, VendorErrorKind, WarningCode, decode_cursor, encode_cursor};
-use crate::system::{OpContext, RecentStates, RecordPage, RecordView, System, VendorSession};
+use crate::system::{CallerContext, RecentStates, RecordPage, RecordView, System, VendorSession};
 use crate::vendors::ListItem;
 
 /// How long a read waits for the store.
@@ -15,10 +15,10 @@ const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Reads one record.
 pub(crate) async fn read(
-    (store, recent_states): (&Journal, &RecentStates),
+    (journal, recent_states): (&Journal, &RecentStates),
     system: &System,
     id: &RecordId,
-    context: &OpContext,
+    context: &CallerContext,
 ) -> Result<RecordView, Problem> {
     let session = VendorSession::new(system, context);
     let record = session
@@ -26,30 +26,30 @@ pub(crate) async fn read(
         .await
         .map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
     // Without the store a read still succeeds; it then omits `pending_operation`.
-    let lookup = store.async_write_on(system.name.as_str(), id.as_str());
+    let lookup = journal.blocking_write_on(system.name.as_str(), id.as_str());
     let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).flatten();
     let view = system.to_view(id, &record, running.as_ref());
-    remember(store, recent_states, &view).await;
+    remember(journal, recent_states, &view).await;
     Ok(view)
 }
 
 /// Remembers what a caller gets, so that a later write can say what has changed since.
-pub(crate) async fn remember(store: &Journal, recent_states: &RecentStates, view: &RecordView) {
+pub(crate) async fn remember(journal: &Journal, recent_states: &RecentStates, view: &RecordView) {
     recent_states.insert(view).await;
-    if let Some(etag) = view.etag.as_deref().filter(|_| store.remembers_shown()) {
-        store.remember_shown(etag, view.fields.as_str());
+    if let Some(etag) = view.etag.as_deref().filter(|_| journal.remembers_shown()) {
+        journal.remember_shown(etag, view.fields.as_str());
     }
 }
 
 /// Reads a page of at most `limit` records, after `cursor`.
 pub(crate) async fn list(
-    (store, recent_states): (&Journal, &RecentStates),
+    (journal, recent_states): (&Journal, &RecentStates),
     system: &System,
     collection: &str,
     conditions: &[ListCondition],
     limit: usize,
     cursor: Option<&str>,
-    context: &OpContext,
+    context: &CallerContext,
 ) -> Result<RecordPage, Problem> {
     let name = system.name.as_str();
     let digits = limit.to_string();
@@ -71,12 +71,12 @@ pub(crate) async fn list(
         }
     })?;
     let ids: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
-    let lookup = store.async_writes_on(name, ids);
+    let lookup = journal.blocking_writes_on(name, ids);
     let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).unwrap_or_default();
     let to_view = |item: &ListItem| list_item_view(system, item, running.get(item.id.as_str()));
     let items: Vec<RecordView> = page.items.iter().map(to_view).collect();
     for record in &items {
-        remember(store, recent_states, record).await;
+        remember(journal, recent_states, record).await;
     }
     Ok(RecordPage { items, next: page.next.map(|next| encode_cursor(&query, &next)) })
 }

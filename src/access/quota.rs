@@ -192,18 +192,18 @@ impl Clock for TokioClock {
 pub(super) struct TokenCallerQuotas {
     limits: CallerLimits,
     by_name: Cache<CallerName, Arc<CallerQuota>>,
-    /// Of all callers beyond [`MAX_REMEMBERED`](Self::MAX_REMEMBERED).
+    /// Of all callers beyond [`MAX_CALLERS`](Self::MAX_CALLERS).
     rest: Arc<CallerQuota>,
 }
 
 impl TokenCallerQuotas {
-    const MAX_REMEMBERED: u64 = 10_000;
+    const MAX_CALLERS: u64 = 10_000;
     /// Longer than most tokens are valid.
     const MAX_IDLE: Duration = Duration::from_hours(2);
 
     /// `None` without limits.
     pub(super) fn new(limits: CallerLimits) -> Option<Self> {
-        let by_name = Cache::builder().max_capacity(Self::MAX_REMEMBERED).time_to_idle(Self::MAX_IDLE).build();
+        let by_name = Cache::builder().max_capacity(Self::MAX_CALLERS).time_to_idle(Self::MAX_IDLE).build();
         Some(Self { limits, by_name, rest: CallerQuota::new(limits)? })
     }
 
@@ -212,7 +212,7 @@ impl TokenCallerQuotas {
         if let Some(known) = self.by_name.get(name).await {
             return known;
         }
-        if self.by_name.entry_count() >= Self::MAX_REMEMBERED {
+        if self.by_name.entry_count() >= Self::MAX_CALLERS {
             return Arc::clone(&self.rest);
         }
         let rest = || Arc::clone(&self.rest);
@@ -289,7 +289,7 @@ mod tests {
     async fn callers_beyond_ten_thousand_share_one_quota() {
         let limits = CallerLimits { rate: 1, ..CallerLimits::default() };
         let quotas = TokenCallerQuotas::new(limits).expect("limits");
-        for number in 0..TokenCallerQuotas::MAX_REMEMBERED {
+        for number in 0..TokenCallerQuotas::MAX_CALLERS {
             quotas.quota(&CallerName(number.to_string().into())).await;
         }
         quotas.by_name.run_pending_tasks().await;

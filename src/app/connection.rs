@@ -39,7 +39,7 @@ pub(super) struct ConnectionLimits {
 }
 
 /// A connection with its protocol and its other end.
-type Accepted<T> = (T, Protocol, Option<std::net::SocketAddr>);
+type AcceptedConnection<T> = (T, Protocol, Option<std::net::SocketAddr>);
 
 impl ConnectionLimits {
     pub(super) fn shut_down_by(&self, signal: GracefulShutdownSignal) -> Self {
@@ -78,7 +78,7 @@ impl ConnectionLimits {
         state: &Arc<SharedApiState>,
         listener: Listener,
         on_connect: fn(&T, &mut Extensions),
-    ) -> impl ServiceFactory<Accepted<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<T>
+    ) -> impl ServiceFactory<AcceptedConnection<T>, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<T>
     {
         let app = http::app(state, listener).into_factory().map_err(|error| error.error_response());
         let builder = HttpService::build()
@@ -98,7 +98,7 @@ impl ConnectionLimits {
     }
 }
 
-fn with_protocol(io: TlsStream<TcpStream>) -> Accepted<AbortableStream<TlsStream<TcpStream>>> {
+fn with_protocol(io: TlsStream<TcpStream>) -> AcceptedConnection<AbortableStream<TlsStream<TcpStream>>> {
     let (tcp, session) = io.get_ref();
     let protocol = if session.alpn_protocol() == Some(ALPN_HTTP2) { Protocol::Http2 } else { Protocol::Http1 };
     let peer = tcp.peer_addr().ok();

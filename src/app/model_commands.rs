@@ -12,7 +12,7 @@ use super::error::print_error;
 use super::systems;
 use crate::cli::Exit;
 use crate::config::{self, Config};
-use crate::journal::{Durability, Journal, StoreSettings};
+use crate::journal::{Durability, Journal, JournalSettings};
 use crate::metrics::Metrics;
 use crate::models::{Codec, MapEntry, SystemMap};
 use crate::system::System;
@@ -50,59 +50,59 @@ pub(super) fn draft_command(path: &Path, system: &str, collection: Option<&str>)
 /// fails if a schema cannot be read.
 pub(super) fn check_live(path: &Path) -> Exit {
     let Ok(config) = config::load(path) else { return Exit::UsageError };
-    let findings = actix_web::rt::System::new().block_on(compare_all(&config));
+    let mismatches = actix_web::rt::System::new().block_on(compare_all(&config));
     let file = path.display();
-    for Finding { at, is_error, detail } in &findings {
+    for MapMismatch { at, is_error, detail } in &mismatches {
         let word = if *is_error { "" } else { "warning: " };
         print_error(&format_args!("{file}: {at}: {word}{detail}"));
     }
-    if findings.iter().any(|finding| finding.is_error) { Exit::UsageError } else { Exit::Success }
+    if mismatches.iter().any(|mismatch| mismatch.is_error) { Exit::UsageError } else { Exit::Success }
 }
 
 /// What does not fit between a map and a schema.
-struct Finding {
+struct MapMismatch {
     at: String,
     is_error: bool,
     detail: String,
 }
 
-async fn compare_all(config: &Config) -> Vec<Finding> {
+async fn compare_all(config: &Config) -> Vec<MapMismatch> {
     let systems = match build_systems(config).await {
         Ok(systems) => systems,
-        Err(detail) => return vec![Finding { at: "systems".to_owned(), is_error: true, detail }],
+        Err(detail) => return vec![MapMismatch { at: "systems".to_owned(), is_error: true, detail }],
     };
-    let mut findings = Vec::new();
+    let mut mismatches = Vec::new();
     for map in config.models.iter().flat_map(|model| &model.maps) {
         let at = format!("models.{}.systems.{}", map.model, map.system);
         let system = systems.iter().find(|system| system.name == map.system);
         let (Some(system), Some(collection)) = (system, &map.collection) else { continue };
         match read_schema(system, collection).await {
-            Ok(schema) => findings.extend(compare(map, &schema, &at)),
-            Err(detail) => findings.push(Finding { at, is_error: true, detail }),
+            Ok(schema) => mismatches.extend(compare(map, &schema, &at)),
+            Err(detail) => mismatches.push(MapMismatch { at, is_error: true, detail }),
         }
     }
-    findings
+    mismatches
 }
 
 /// Compares a map with the schema of its collection.
-fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<Finding> {
-    let finding = |key: String, is_error, detail: String| Finding { at: format!("{at}.{key}"), is_error, detail };
-    let mut findings = Vec::new();
+fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch> {
+    let mismatch = |key: String, is_error, detail: String| MapMismatch { at: format!("{at}.{key}"), is_error, detail };
+    let mut mismatches = Vec::new();
     for entry in &map.entries {
         let key = format!("map.{}", entry.field.name());
         let member = entry.place.member();
         match schema.fields.iter().find(|field| field.name == member) {
             None if schema.is_closed => {
-                findings.push(finding(key, false, format!("the system has no member {member:?}")));
+                mismatches.push(mismatch(key, false, format!("the system has no member {member:?}")));
             }
             None => {}
             Some(field) => {
                 for word in unmapped_words(entry, field) {
-                    findings.push(finding(key.clone(), false, format!("no value of the model is meant by {word}")));
+                    mismatches.push(mismatch(key.clone(), false, format!("no value of the model is meant by {word}")));
                 }
                 if !field.is_updatable && !entry.is_read_only {
                     let detail = format!("{member:?} is read-only at the system; set read_only = true");
-                    findings.push(finding(key, false, detail));
+                    mismatches.push(mismatch(key, false, detail));
                 }
             }
         }
@@ -116,9 +116,9 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<Finding> {
     });
     for field in missing {
         let detail = format!("a new record must have {:?}: map it, or set it here", field.name);
-        findings.push(finding("create".to_owned(), false, detail));
+        mismatches.push(mismatch("create".to_owned(), false, detail));
     }
-    findings
+    mismatches
 }
 
 /// The words of a vendor's choice that no value of the model stands for.
@@ -143,7 +143,7 @@ async fn build_systems(config: &Config) -> Result<Vec<Arc<System>>, String> {
     let names: Vec<_> = config.systems.iter().map(|system| system.name.clone()).collect();
     let metrics = Metrics::new(&names).map_err(|error| error.to_string())?;
     let settings =
-        StoreSettings { url: "sqlite::memory:".to_owned(), durability: Durability::Relaxed, ..config.store.clone() };
+        JournalSettings { url: "sqlite::memory:".to_owned(), durability: Durability::Relaxed, ..config.store.clone() };
     let journal = Journal::open(settings, Arc::new(())).await.map_err(|error| error.to_string())?;
     systems::build(&config.systems, &[], &journal, &metrics).map_err(|error| error.to_string())
 }

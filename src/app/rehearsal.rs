@@ -35,10 +35,10 @@ impl FaultRehearsal for SandboxFaults {
                 Ok(Box::new(()))
             }
             "unknown" => Ok(lose_responses(vendor)),
-            "busy" => Ok(Rehearsal::of_writes(vendor.faults(), &vendor.busy())),
+            "busy" => Ok(Rehearsal::for_writes(vendor.faults(), &vendor.busy())),
             "quota" => {
                 vendor.faults().always(None, InjectedFault::retry_after(429, RETRY_AFTER));
-                Ok(Rehearsal::boxed(vendor.faults(), None))
+                Ok(Rehearsal::new_boxed(vendor.faults(), None))
             }
             _ => Err(FAULTS.to_owned()),
         }
@@ -57,7 +57,7 @@ fn lose_responses(vendor: &Arc<dyn SandboxVendor>) -> Box<dyn Any> {
         futures_util::future::select_all(sent).await;
         watched.faults().always(None, InjectedFault::Hang);
     });
-    Rehearsal::boxed(vendor.faults(), Some(task))
+    Rehearsal::new_boxed(vendor.faults(), Some(task))
 }
 
 /// Removes the faults of a vendor when the request ends.
@@ -67,15 +67,15 @@ struct Rehearsal {
 }
 
 impl Rehearsal {
-    fn boxed(faults: &Arc<Faults>, task: Option<JoinHandle<()>>) -> Box<dyn Any> {
+    fn new_boxed(faults: &Arc<Faults>, task: Option<JoinHandle<()>>) -> Box<dyn Any> {
         Box::new(Self { faults: Arc::clone(faults), task })
     }
 
-    fn of_writes(faults: &Arc<Faults>, fault: &InjectedFault) -> Box<dyn Any> {
+    fn for_writes(faults: &Arc<Faults>, fault: &InjectedFault) -> Box<dyn Any> {
         for kind in WRITES {
             faults.always(kind, fault.clone());
         }
-        Self::boxed(faults, None)
+        Self::new_boxed(faults, None)
     }
 }
 

@@ -5,7 +5,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError, Validator};
 use serde_json::{Map, Value};
 
-use super::purpose::Purpose;
+use super::schema_purpose::SchemaPurpose;
 use crate::record::{FieldError, SchemaRule, json_pointer};
 use crate::vendors::{FieldSchema, RecordSchema};
 
@@ -13,7 +13,7 @@ use crate::vendors::{FieldSchema, RecordSchema};
 pub(super) fn find_errors(
     validator: &Validator,
     schema: &RecordSchema,
-    purpose: Purpose,
+    purpose: SchemaPurpose,
     fields: &Value,
 ) -> Vec<FieldError> {
     let empty = Map::new();
@@ -43,7 +43,7 @@ pub(super) fn find_errors(
 
 struct ErrorTranslator<'f> {
     schema: &'f RecordSchema,
-    purpose: Purpose,
+    purpose: SchemaPurpose,
     members: &'f Map<String, Value>,
 }
 
@@ -67,7 +67,7 @@ impl ErrorTranslator<'_> {
                 let (rule, detail) = describe(error.kind(), error.instance());
                 vec![rule_error(rule, json_pointer(&at, &[name]), format!("the name {detail}"))]
             }
-            kind if error.instance().is_null() && self.purpose == Purpose::Update => {
+            kind if error.instance().is_null() && self.purpose == SchemaPurpose::Update => {
                 let (rule, detail) = match self.field_at(&at) {
                     Some(field) if field.is_required => {
                         (SchemaRule::Required, "is required and cannot be reset".into())
@@ -91,14 +91,14 @@ impl ErrorTranslator<'_> {
     /// is given too.
     fn unknown_member(&self, name: &str) -> Vec<FieldError> {
         let is_writable = |field: &&FieldSchema| match self.purpose {
-            Purpose::Create => field.is_creatable,
-            Purpose::Update | Purpose::Record => field.is_updatable,
+            SchemaPurpose::Create => field.is_creatable,
+            SchemaPurpose::Update | SchemaPurpose::Record => field.is_updatable,
         };
         if let Some(field) = self.schema.fields.iter().find(|field| field.name == name) {
             return match self.purpose {
                 // The record decides whether it changes; a patch may repeat it.
-                Purpose::Update if field.is_shown => Vec::new(),
-                Purpose::Update => vec![member_error(name, "only a new record has this member")],
+                SchemaPurpose::Update if field.is_shown => Vec::new(),
+                SchemaPurpose::Update => vec![member_error(name, "only a new record has this member")],
                 _ => vec![member_error(name, "a new record cannot have this member")],
             };
         }

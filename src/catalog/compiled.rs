@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::check;
 use super::formats::add_formats;
-use super::purpose::Purpose;
+use super::schema_purpose::SchemaPurpose;
 use crate::record::{FieldError, RawObject, percent_encode, sha256};
 use crate::vendors::{FieldSchema, RecordSchema};
 
@@ -44,27 +44,27 @@ impl CollectionSchema {
             options.build(&body).map_err(|_| "the vendor's description of its fields cannot be used".to_owned())
         };
         Ok(Self {
-            documents: Purpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
-            create: build(Purpose::Create)?,
-            update: build(Purpose::Update)?,
+            documents: SchemaPurpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
+            create: build(SchemaPurpose::Create)?,
+            update: build(SchemaPurpose::Update)?,
             schema,
         })
     }
 
     /// The schema for a purpose, as a part of another document.
     #[must_use]
-    pub fn fields_schema(&self, purpose: Purpose) -> Map<String, Value> {
+    pub fn fields_schema(&self, purpose: SchemaPurpose) -> Map<String, Value> {
         body_of(&self.schema, purpose)
     }
 
     /// The document for a purpose.
     #[must_use]
-    pub fn document(&self, purpose: Purpose) -> &SchemaDocument {
+    pub fn document(&self, purpose: SchemaPurpose) -> &SchemaDocument {
         let [record, create, update] = &self.documents;
         match purpose {
-            Purpose::Record => record,
-            Purpose::Create => create,
-            Purpose::Update => update,
+            SchemaPurpose::Record => record,
+            SchemaPurpose::Create => create,
+            SchemaPurpose::Update => update,
         }
     }
 
@@ -87,7 +87,7 @@ impl CollectionSchema {
         if self.create.is_valid(&value) {
             return Vec::new();
         }
-        check::find_errors(&self.create, &self.schema, Purpose::Create, &value)
+        check::find_errors(&self.create, &self.schema, SchemaPurpose::Create, &value)
     }
 
     /// What is wrong with members that a patch sets, null included.
@@ -103,14 +103,14 @@ impl CollectionSchema {
         if self.update.is_valid(&value) {
             return Vec::new();
         }
-        check::find_errors(&self.update, &self.schema, Purpose::Update, &value)
+        check::find_errors(&self.update, &self.schema, SchemaPurpose::Update, &value)
     }
 }
 
-fn document_of(path: &str, schema: &RecordSchema, purpose: Purpose) -> SchemaDocument {
+fn document_of(path: &str, schema: &RecordSchema, purpose: SchemaPurpose) -> SchemaDocument {
     let mut document = Map::new();
     document.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
-    let query = if purpose == Purpose::Record { String::new() } else { format!("?for={}", purpose.as_str()) };
+    let query = if purpose == SchemaPurpose::Record { String::new() } else { format!("?for={}", purpose.as_str()) };
     document.insert("$id".to_owned(), format!("{path}{query}").into());
     document.insert("title".to_owned(), schema.title.as_str().into());
     document.extend(body_of(schema, purpose));
@@ -120,18 +120,18 @@ fn document_of(path: &str, schema: &RecordSchema, purpose: Purpose) -> SchemaDoc
 }
 
 /// The document without its head.
-fn body_of(schema: &RecordSchema, purpose: Purpose) -> Map<String, Value> {
+fn body_of(schema: &RecordSchema, purpose: SchemaPurpose) -> Map<String, Value> {
     let is_part = |field: &&FieldSchema| match purpose {
-        Purpose::Record => field.is_shown,
-        Purpose::Create => field.is_creatable,
-        Purpose::Update => field.is_updatable,
+        SchemaPurpose::Record => field.is_shown,
+        SchemaPurpose::Create => field.is_creatable,
+        SchemaPurpose::Update => field.is_updatable,
     };
     let fields: Vec<&FieldSchema> = schema.fields.iter().filter(is_part).collect();
     let properties: Map<String, Value> =
         fields.iter().map(|field| (field.name.clone(), Value::Object(property_of(field, purpose)))).collect();
     let required: Vec<&str> = match purpose {
-        Purpose::Update => Vec::new(),
-        Purpose::Record | Purpose::Create => {
+        SchemaPurpose::Update => Vec::new(),
+        SchemaPurpose::Record | SchemaPurpose::Create => {
             fields.iter().filter(|field| field.is_required).map(|field| field.name.as_str()).collect()
         }
     };
@@ -147,9 +147,9 @@ fn body_of(schema: &RecordSchema, purpose: Purpose) -> Map<String, Value> {
     body
 }
 
-fn property_of(field: &FieldSchema, purpose: Purpose) -> Map<String, Value> {
+fn property_of(field: &FieldSchema, purpose: SchemaPurpose) -> Map<String, Value> {
     let mut property = field.value_schema(field.is_nullable);
-    if purpose == Purpose::Record && !field.is_updatable {
+    if purpose == SchemaPurpose::Record && !field.is_updatable {
         property.insert("readOnly".to_owned(), true.into());
     }
     if !field.vendor.is_empty() {

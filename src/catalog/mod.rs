@@ -8,8 +8,8 @@ mod cache_slot;
 mod check;
 mod compiled;
 mod formats;
-mod purpose;
 mod reader;
+mod schema_purpose;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,9 +19,9 @@ use tokio::time::{Instant, timeout_at};
 
 use cache_slot::{CacheSlot, CachedValue};
 pub use compiled::{CollectionSchema, SchemaDocument};
-pub use purpose::Purpose;
 pub use reader::Requester;
 use reader::{MAX_WAIT, SchemaReader};
+pub use schema_purpose::SchemaPurpose;
 
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::trace::TraceContext;

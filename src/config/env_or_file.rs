@@ -43,7 +43,7 @@ fn plain_string<'t>(at: &KeyPath, table: &'t DeTable<'_>, key: &str) -> Result<O
         return Ok(Some(text));
     }
     let at = KeyPath { path: at.child(key), offset: value.span().start };
-    Err(ValueError::message("is not a name", "a string that is not empty").at(at))
+    Err(ValueError::message("is not a name", "a string that is not empty").in_key(at))
 }
 
 /// A file's text without the newline that editors and `echo` put at its end.

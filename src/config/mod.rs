@@ -42,7 +42,7 @@ pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
-use crate::journal::StoreSettings;
+use crate::journal::JournalSettings;
 use crate::models::Model;
 use crate::record::SystemName;
 use crate::vendors::AdapterFactory;
@@ -56,7 +56,7 @@ pub struct Config {
     /// `[server]`.
     pub server: ServerConfig,
     /// `[store]`.
-    pub store: StoreSettings,
+    pub store: JournalSettings,
     /// `[metrics]`.
     pub metrics: MetricsConfig,
     /// `[access]`.

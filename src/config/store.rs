@@ -6,11 +6,11 @@ use rustix::fs::{Access, access};
 use url::Url;
 
 use super::table_reader::TableReader;
-use crate::journal::StoreSettings;
+use crate::journal::JournalSettings;
 
 /// Reads `[store]` and checks what no single key shows.
-pub(super) fn read_store(table: TableReader<'_>) -> StoreSettings {
-    let mut store: StoreSettings = table.read().unwrap_or_default();
+pub(super) fn read_store(table: TableReader<'_>) -> JournalSettings {
+    let mut store: JournalSettings = table.read().unwrap_or_default();
     match parse_store_url(&store.url) {
         Ok(url) => store.url = url,
         Err(message) => {

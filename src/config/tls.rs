@@ -91,14 +91,14 @@ impl TlsConfig {
         let key = private_key(&self.private_key)?;
         let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                at("private_key", "is not the key of the certificate".to_owned())
+                tls_error("private_key", "is not the key of the certificate".to_owned())
             }
-            Error::InvalidCertificate(why) => at("certificate", format!("cannot be used: {why}")),
-            other => at("private_key", format!("cannot be used: {other}")),
+            Error::InvalidCertificate(why) => tls_error("certificate", format!("cannot be used: {why}")),
+            other => tls_error("private_key", format!("cannot be used: {other}")),
         })?;
         let client_verifier = match &self.client_ca {
             Some(path) => {
-                let unusable = |why: String| at("client_ca", format!("cannot be used: {why}"));
+                let unusable = |why: String| tls_error("client_ca", format!("cannot be used: {why}"));
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates("client_ca", path)? {
                     roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
@@ -112,7 +112,7 @@ impl TlsConfig {
     }
 }
 
-fn at(key: &'static str, message: String) -> TlsError {
+fn tls_error(key: &'static str, message: String) -> TlsError {
     TlsError { key, message }
 }
 
@@ -124,23 +124,24 @@ pub(super) fn check_certificates(path: &Path) -> Result<(), String> {
     if is_pem { Ok(()) } else { Err("the file holds no PEM certificate".to_owned()) }
 }
 
-fn bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    read_file(&path.to_string_lossy(), MAX_PEM_BYTES).map_err(|message| at(key, message))
+fn read_bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    read_file(&path.to_string_lossy(), MAX_PEM_BYTES).map_err(|message| tls_error(key, message))
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = bytes(key, path)?;
+    let pem = read_bytes(key, path)?;
     let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
-    let found = found.map_err(|error| at(key, format!("the file is not PEM: {error}")))?;
+    let found = found.map_err(|error| tls_error(key, format!("the file is not PEM: {error}")))?;
     if found.is_empty() {
-        return Err(at(key, "the file holds no PEM certificate".to_owned()));
+        return Err(tls_error(key, "the file holds no PEM certificate".to_owned()));
     }
     Ok(found)
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let pem = bytes("private_key", path)?;
+    let pem = read_bytes("private_key", path)?;
     // The parser's own message could show a part of the key.
-    PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| at("private_key", "the file holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".to_owned()))
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+        tls_error("private_key", "the file holds no PEM private key (PKCS #8, PKCS #1 or SEC 1)".to_owned())
+    })
 }

@@ -49,7 +49,7 @@ impl ValueError {
     }
 
     /// The same error inside the value: at one of its keys.
-    pub(super) fn at(self, at: KeyPath) -> Self {
+    pub(super) fn in_key(self, at: KeyPath) -> Self {
         Self { at: Some(at), ..self }
     }
 }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::response;
-use crate::journal::Change;
+use crate::journal::FeedEvent;
 use crate::metrics::ChangeType;
 use crate::record::{decode_cursor, encode_cursor};
 
@@ -66,8 +66,8 @@ struct ChangeData<'c> {
     paths: &'c [String],
 }
 
-impl<'c> From<&'c Change> for ChangeEvent<'c> {
-    fn from(change: &'c Change) -> Self {
+impl<'c> From<&'c FeedEvent> for ChangeEvent<'c> {
+    fn from(change: &'c FeedEvent) -> Self {
         Self {
             specversion: "1.0",
             id: event_id(change),
@@ -106,8 +106,8 @@ fn cursor_scope(scope: &[String]) -> Vec<&str> {
 
 /// A hash over system, record, type, and the tag or, where there is none, the operation. Each part
 /// has its length in front, so that no two lists of parts are one text.
-fn event_id(change: &Change) -> String {
-    let Change { system, record, kind, etag, operation, .. } = change;
+fn event_id(change: &FeedEvent) -> String {
+    let FeedEvent { system, record, kind, etag, operation, .. } = change;
     // The version that a gap is about is not known.
     let etag = etag.as_deref().filter(|_| *kind != ChangeType::Gap);
     let parts = [system, record.as_deref().unwrap_or_default(), kind.as_str(), etag.unwrap_or(operation.as_str())];
@@ -124,8 +124,8 @@ mod tests {
     use super::*;
     use crate::record::OperationId;
 
-    fn change() -> Change {
-        Change {
+    fn change() -> FeedEvent {
+        FeedEvent {
             seq: 1234,
             at: "2026-11-21T10:05:30.120Z".into(),
             kind: ChangeType::Updated,
@@ -151,14 +151,14 @@ mod tests {
 
     #[test]
     fn the_same_change_has_the_same_id_and_another_has_not() {
-        let again = Change { seq: 9, at: "later".into(), operation: OperationId::new(), paths: vec![], ..change() };
+        let again = FeedEvent { seq: 9, at: "later".into(), operation: OperationId::new(), paths: vec![], ..change() };
         assert_eq!(event_id(&again), event_id(&change()));
         let others = [
-            Change { system: "itsm".into(), ..change() },
-            Change { record: Some("A:1".into()), ..change() },
-            Change { kind: ChangeType::Deleted, ..change() },
-            Change { etag: Some("\"c9\"".into()), ..change() },
-            Change { etag: None, ..change() },
+            FeedEvent { system: "itsm".into(), ..change() },
+            FeedEvent { record: Some("A:1".into()), ..change() },
+            FeedEvent { kind: ChangeType::Deleted, ..change() },
+            FeedEvent { etag: Some("\"c9\"".into()), ..change() },
+            FeedEvent { etag: None, ..change() },
         ];
         for other in others {
             assert_ne!(event_id(&other), event_id(&change()), "{other:?}");

@@ -29,7 +29,7 @@ use crate::journal::JournalError;
 use crate::metrics::RequestAction;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::record::{Action, RequestId};
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 use crate::transport::Priority;
 use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
@@ -38,7 +38,7 @@ const WAIT_RESERVE: Duration = Duration::from_millis(250);
 
 /// Where a request goes.
 #[derive(Default)]
-struct Target {
+struct RouteTarget {
     /// `None` when no path matches or the head is refused.
     route: Option<Rc<Route>>,
     /// The configured system that the path names.
@@ -64,7 +64,7 @@ pub(super) struct RequestState {
     payload: Cell<Option<Payload>>,
     /// Parsed when it is needed first.
     trace: OnceCell<Arc<TraceContext>>,
-    target: OnceCell<Target>,
+    target: OnceCell<RouteTarget>,
     principal: OnceCell<Arc<Principal>>,
     /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
@@ -95,7 +95,7 @@ impl RequestState {
     ///
     /// # Errors
     /// 500 where the application is wired without it.
-    pub(super) fn of(request: &HttpRequest) -> Result<Rc<Self>, ApiError> {
+    pub(super) fn from_request(request: &HttpRequest) -> Result<Rc<Self>, ApiError> {
         let state = request.extensions().get::<Rc<Self>>().map(Rc::clone);
         state.ok_or_else(|| ProblemKind::InternalError.with_detail("the request has no state").into())
     }
@@ -103,7 +103,7 @@ impl RequestState {
     /// Records where the request goes. From here on it counts as in flight, and its span begins.
     pub(super) fn set_target(&self, request: &HttpRequest, route: Option<Rc<Route>>, system: Option<Arc<System>>) {
         let action = route.as_ref().map(|route| route.action(request.method()));
-        let target = self.target.get_or_init(|| Target { route, system, action });
+        let target = self.target.get_or_init(|| RouteTarget { route, system, action });
         self.api.metrics.in_flight(target.system.as_ref().map(|system| system.index), 1);
         if self.api.tracer.is_some() && !self.is_ops() {
             let attributes = RequestAttributes {
@@ -124,7 +124,7 @@ impl RequestState {
         let ItemTarget { route, system, action } = target;
         // A new state has nothing of these yet.
         let _ = state.trace.set(Arc::clone(batch.trace(&HeaderMap::new())));
-        let _ = state.target.set(Target { route: Some(route), system, action: Some(action) });
+        let _ = state.target.set(RouteTarget { route: Some(route), system, action: Some(action) });
         if let Some(caller) = batch.principal.get() {
             state.set_principal(Arc::clone(caller));
         }
@@ -241,7 +241,7 @@ impl FromRequest for RequestContext {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(RequestState::of(request).map(|state| Self { state, source: Source::Http(request.clone()) }))
+        ready(RequestState::from_request(request).map(|state| Self { state, source: Source::Http(request.clone()) }))
     }
 }
 
@@ -370,9 +370,9 @@ impl RequestContext {
     ///
     /// # Errors
     /// As [`caller`](Self::caller).
-    pub(super) fn op_context(&self) -> Result<OpContext, Problem> {
+    pub(super) fn op_context(&self) -> Result<CallerContext, Problem> {
         let share = self.caller()?.share();
-        Ok(OpContext {
+        Ok(CallerContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
             batch: self.item().map(|item| Arc::clone(&item.name)),
@@ -395,11 +395,11 @@ impl RequestContext {
     ///
     /// # Errors
     /// 503.
-    pub(super) async fn read_store<T>(
+    pub(super) async fn read_journal<T>(
         &self,
         read: impl Future<Output = Result<T, JournalError>>,
     ) -> Result<T, Problem> {
-        self.before_deadline(read).await?.map_err(|error| store_unavailable(&error))
+        self.before_deadline(read).await?.map_err(|error| journal_unavailable(&error))
     }
 
     /// Waits for the store, at most until the request's deadline.
@@ -415,7 +415,7 @@ impl RequestContext {
 }
 
 /// 503 for a store that cannot be read.
-pub(super) fn store_unavailable(error: &JournalError) -> Problem {
+pub(super) fn journal_unavailable(error: &JournalError) -> Problem {
     let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read at the moment");
     problem.retry_after(Duration::from_secs(2)).with_cause(error)
 }

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
 use crate::record::{JsonObjectWriter, RawJson, RecordId, Warning, write_json};
 use crate::system::RecordView;
-use crate::writes::Change;
+use crate::writes::PreviewChange;
 
 /// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +133,7 @@ fn array(values: impl IntoIterator<Item = Value>) -> String {
 }
 
 /// A change of a field's place is one of the field, with the model's values.
-pub(super) fn translate_change(map: &SystemMap, change: &mut Change) {
+pub(super) fn translate_change(map: &SystemMap, change: &mut PreviewChange) {
     let Some((pointer, _)) = map.translate(&change.pointer) else { return };
     if let Some(entry) = map.entries.iter().find(|entry| entry.record_pointer() == change.pointer) {
         let decode = |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).as_ref()) {

@@ -37,7 +37,7 @@ impl Representation {
     ///
     /// # Errors
     /// 404 for a model that is not configured, or that the system does not keep.
-    pub(super) fn of(context: &RequestContext) -> Result<Self, Problem> {
+    pub(super) fn from_path(context: &RequestContext) -> Result<Self, Problem> {
         let name = context.path_param("model")?;
         if name.is_empty() {
             return Ok(Self::Record);

@@ -14,8 +14,8 @@ use super::context::RequestContext;
 use super::endpoint::{endpoint, ops, options, public};
 use super::error::HandlerResult;
 use super::handlers::{
-    batch, batches, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations,
-    previews, records, settlement, status, systems, writes,
+    batch, changes, collections, console, docs, health, home, ledger, ledger_chain, models, operations,
+    operator_actions, previews, record_reads, record_writes, status, stored_batches, systems,
 };
 use super::route::Route;
 use super::state::SharedApiState;
@@ -83,30 +83,32 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(
                 endpoint("/records/{system}/{id}")
                     .except("/preview")
-                    .get(Read, records::get)
-                    .patch(Update, writes::update)
-                    .delete(Delete, writes::delete),
+                    .get(Read, record_reads::get)
+                    .patch(Update, record_writes::update)
+                    .delete(Delete, record_writes::delete),
             )
             .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
-            .service(endpoint("/records/{system}").get(List, records::list).post(Create, writes::create))
-            .service(endpoint("/operations/{id}/settle").post(Operation, settlement::probe_again))
-            .service(endpoint("/operations/{id}/resolve").post(Operation, settlement::resolve))
+            .service(endpoint("/records/{system}").get(List, record_reads::list).post(Create, record_writes::create))
+            .service(endpoint("/operations/{id}/settle").post(Operation, operator_actions::probe_again))
+            .service(endpoint("/operations/{id}/resolve").post(Operation, operator_actions::resolve))
             .service(endpoint("/batch").post(Batch, batch::run))
             .service(endpoint("/batch/preview").post(Preview, batch::preview))
-            .service(endpoint("/batches/{id}").get(Batch, batches::get).delete(Batch, batches::cancel))
+            .service(endpoint("/batches/{id}").get(Batch, stored_batches::get).delete(Batch, stored_batches::cancel))
             // Before the path of a system, whose name it would be.
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))
             .service(
                 endpoint("/models/{model}/{system}/{id}")
                     .except("/preview")
-                    .get(Read, records::get)
-                    .patch(Update, writes::update)
-                    .delete(Delete, writes::delete),
+                    .get(Read, record_reads::get)
+                    .patch(Update, record_writes::update)
+                    .delete(Delete, record_writes::delete),
             )
             .service(endpoint("/models/{model}/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/models/{model}/{system}/{id}/preview").post(Preview, previews::change))
-            .service(endpoint("/models/{model}/{system}").get(List, records::list).post(Create, writes::create))
+            .service(
+                endpoint("/models/{model}/{system}").get(List, record_reads::list).post(Create, record_writes::create),
+            )
             .service(endpoint("/models/{model}").get(List, models::get))
             .service(endpoint("/models").get(Other, models::list))
             .service(endpoint("/operations/{id}").get(Operation, operations::get))

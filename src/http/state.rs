@@ -7,8 +7,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
+use super::configured_models::Models;
 use super::fault_rehearsal::FaultRehearsal;
-use super::models::Models;
 use super::process_info::ProcessInfo;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;

@@ -13,9 +13,9 @@ use crate::writes::{IdempotencyKey, WriteCommand, WriteOp, patch_error_to_proble
 
 /// Whether a request makes its write or previews it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(super) enum WriteMode {
     /// It is made.
-    Write,
+    Execute,
     /// It is shown (contract 4.11).
     Preview,
 }
@@ -24,10 +24,10 @@ pub(super) enum Purpose {
 ///
 /// # Errors
 /// 400.
-pub(super) fn parse_headers(context: &RequestContext, purpose: Purpose) -> Result<WriteHeaders, Problem> {
-    match purpose {
-        Purpose::Write => context.query(&[])?,
-        Purpose::Preview => context.query(&["action"])?,
+pub(super) fn parse_headers(context: &RequestContext, mode: WriteMode) -> Result<WriteHeaders, Problem> {
+    match mode {
+        WriteMode::Execute => context.query(&[])?,
+        WriteMode::Preview => context.query(&["action"])?,
     };
     WriteHeaders::parse(context.headers())
 }
@@ -64,8 +64,8 @@ pub(super) fn validate_patch(
     Ok(patch)
 }
 
-/// The idempotency key in the headers of a write: the caller's, or the plan of a create, which makes
-/// it at most once, too. No key of a caller has a space.
+/// The idempotency key in the headers of a write: the caller's, or the plan of a create, which
+/// makes it at most once, too. No key of a caller has a space.
 pub(super) fn own_key(headers: &WriteHeaders, creates: bool) -> Option<String> {
     let plan = || headers.if_plan.as_ref().filter(|_| creates).map(IdempotencyKey::of_plan);
     headers.idempotency_key.clone().or_else(plan)
@@ -107,7 +107,7 @@ pub(super) fn build_command(
         accept_loss: headers.accept_loss,
         require_native: headers.require_native,
         mapping: None,
-        plan: headers.if_plan,
+        if_plan: headers.if_plan,
         idempotency,
     }
 }

@@ -23,7 +23,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 
 /// The response, replayed or not.
 pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
-    let representation = Representation::of(context)?;
+    let representation = Representation::from_path(context)?;
     let mut success = match result.outcome {
         WriteOutcome::Success(success) => success,
         WriteOutcome::Problem(problem) => return Err(ApiError { problem, is_replay: result.replayed }),

@@ -41,7 +41,7 @@ impl BlockingIndex {
     pub(super) fn insert(&self, intent: &Intent) {
         let Some(record) = &intent.record else { return };
         let (system, record, operation) = (intent.system.to_string(), record.to_string(), intent.operation.clone());
-        self.change(|index| {
+        self.update(|index| {
             index.own.entry(system.clone()).or_default().insert(record.clone(), operation.clone());
             index.operations.insert(operation, (system, record));
         });
@@ -52,7 +52,7 @@ impl BlockingIndex {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        self.change(|index| {
+        self.update(|index| {
             if let Some((system, record)) = index.operations.remove(operation)
                 && let Some(records) = index.own.get_mut(&system)
                 && records.get(&record) == Some(operation)
@@ -71,10 +71,10 @@ impl BlockingIndex {
         for (system, record, operation) in writes {
             others.entry(system).or_default().entry(record).or_insert(operation);
         }
-        self.change(|index| index.others = others);
+        self.update(|index| index.others = others);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Index)) {
+    fn update(&self, change: impl FnOnce(&mut Index)) {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         change(&mut index);
         let others: usize = index.others.values().map(HashMap::len).sum();

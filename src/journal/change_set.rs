@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::batches::BatchRow;
 use super::ledger::Hash;
 use super::model::Outcome;
-use super::rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RunningOperation};
 use super::verdict::Verdict;
+use super::writer_rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RunningOperation};
 use crate::metrics::ChangeType;
 use crate::record::{OperationId, OperationState};
 

@@ -4,10 +4,10 @@
 
 use std::ops::Range;
 
+use super::bounded_page::{Request, Source, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::LedgerEvent;
-use super::page::{Request, Source, read_page};
 use super::query::SortOrder;
 use super::readers::Reader;
 use super::sql::{Row, Value};
@@ -17,7 +17,7 @@ use crate::record::{Action, OperationId, OperationState};
 
 /// An event of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct FeedEvent {
     /// The number of its ledger entry.
     pub seq: i64,
     /// Its time (RFC 3339, UTC, milliseconds).
@@ -64,7 +64,7 @@ pub struct ChangeQuery {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangePage {
     /// The events, oldest first.
-    pub items: Vec<Change>,
+    pub items: Vec<FeedEvent>,
     /// The position that these events follow.
     pub start: i64,
     /// The position that the next part follows.
@@ -137,7 +137,7 @@ fn source(query: &ChangeQuery) -> Source {
     }
 }
 
-fn decode(mut row: Row, query: &ChangeQuery) -> Result<(i64, Option<Change>), DbError> {
+fn decode(mut row: Row, query: &ChangeQuery) -> Result<(i64, Option<FeedEvent>), DbError> {
     let seq = row.int(0)?;
     let unreadable = || DbError::Corrupt("a ledger entry cannot be read".into());
     let entry = StoredEntry::parse(&row.text(1)?).ok_or_else(unreadable)?;
@@ -145,7 +145,7 @@ fn decode(mut row: Row, query: &ChangeQuery) -> Result<(i64, Option<Change>), Db
         return Ok((seq, None));
     }
     let kind = entry.action.and_then(|action| change_type(entry.event, action, entry.state));
-    let change = kind.zip(entry.operation).map(|(kind, operation)| Change {
+    let change = kind.zip(entry.operation).map(|(kind, operation)| FeedEvent {
         seq,
         at: entry.at,
         kind,

@@ -1,7 +1,7 @@
 //! Whether a store can be opened, for `records-gateway check`.
 
 use super::error::JournalError;
-use super::location::Location;
+use super::store_url::Location;
 use super::{postgres, sqlite};
 
 /// Whether the gateway can open this store: it is reached as at the start of the gateway, and holds

@@ -66,7 +66,7 @@ pub(super) enum Command {
     /// Records that this instance is alive.
     Heartbeat,
     /// Checks that the database can be written, which only a write shows.
-    Probe,
+    CheckWritable,
     /// Has its response when everything before it is written.
     Flush,
 }

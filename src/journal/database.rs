@@ -6,14 +6,14 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::time::{Instant, sleep};
 
-use super::batch_needs::BatchNeeds;
 use super::change_set::ChangeSet;
 use super::error::{DbError, JournalError};
-use super::location::Location;
+use super::group_needs::GroupNeeds;
 use super::postgres::{PostgresServer, PostgresSession};
-use super::rows::StoredOperation;
 use super::shared::Shared;
 use super::sqlite::{SqliteFile, SqliteSession};
+use super::store_url::Location;
+use super::writer_rows::StoredOperation;
 use super::writer_state::WriterState;
 
 /// The shortest and the longest pause between two attempts to reach the server at the start.
@@ -91,7 +91,7 @@ impl Session {
     pub(super) async fn begin(
         &mut self,
         shared: &Shared,
-        needs: &BatchNeeds,
+        needs: &GroupNeeds,
         state: &mut WriterState,
     ) -> Result<Vec<StoredOperation>, DbError> {
         match self {

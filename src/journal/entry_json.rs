@@ -12,20 +12,20 @@ use serde::Deserialize;
 use super::ledger::{Hash, LedgerCut, LedgerEntry, LedgerEvent, rfc3339};
 use super::model::{ChangedPaths, Intent, Outcome};
 use super::verdict::Verdict;
-use crate::record::{Action, OperationId, OperationState, VendorCallLog, sha256, write_json_string};
+use crate::record::{Action, OperationId, OperationState, VendorRequestLog, sha256, write_json_string};
 
 /// About the length of an entry.
 const EST_ENTRY_BYTES: usize = 512;
 
 /// How an operation ended, and the number of its intent.
 #[derive(Clone, Copy)]
-pub(super) struct Ending<'e> {
+pub(super) struct EntryOutcome<'e> {
     pub(super) intent_seq: i64,
     pub(super) outcome: &'e Outcome,
 }
 
 /// The JSON of an intent or, with an `ending`, of an outcome. `at` is in milliseconds since 1970.
-pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> String {
+pub(super) fn encode(intent: &Intent, ending: Option<EntryOutcome<'_>>, at: i64) -> String {
     let mut text = String::with_capacity(EST_ENTRY_BYTES);
     let outcome = ending.map(|ending| ending.outcome);
     let event = if outcome.is_some() { LedgerEvent::Outcome } else { LedgerEvent::Intent };
@@ -34,27 +34,27 @@ pub(super) fn encode(intent: &Intent, ending: Option<Ending<'_>>, at: i64) -> St
     let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
     json.plain("action", intent.action.as_str());
     json.plain("at", &rfc3339(at));
-    json.optional("batch", intent.batch.as_deref());
-    json.optional("bound_to", intent.compared_etag.as_deref());
+    json.write_optional("batch", intent.batch.as_deref());
+    json.write_optional("bound_to", intent.compared_etag.as_deref());
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call);
     json.non_empty("caller", &intent.caller);
-    json.optional("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()));
+    json.write_optional("etag_after", outcome.and_then(|outcome| outcome.etag.as_deref()));
     json.plain("event", event.as_str());
     if let Some(ending) = ending {
         json.begin_member("intent").push_str(itoa::Buffer::new().format(ending.intent_seq));
     }
     let losses = outcome.map_or(&intent.losses, |outcome| &outcome.losses);
     json.list("losses", losses, |json, loss| write_json_string(json, loss));
-    json.optional("model", intent.model.as_deref());
+    json.write_optional("model", intent.model.as_deref());
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
-    if intent.has_plan {
+    if intent.has_if_plan {
         json.begin_member("plan").push_str("true");
     }
-    json.optional("precondition", intent.precondition.as_deref());
-    json.optional("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()));
-    json.optional("rebased_onto", intent.rebased_onto.as_deref());
-    json.optional("record", revealed.or(intent.record.as_deref()));
+    json.write_optional("precondition", intent.precondition.as_deref());
+    json.write_optional("problem", outcome.and_then(|outcome| outcome.problem_name.as_deref()));
+    json.write_optional("rebased_onto", intent.rebased_onto.as_deref());
+    json.write_optional("record", revealed.or(intent.record.as_deref()));
     json.non_empty("request_id", &intent.request_id);
     if let Some(outcome) = outcome {
         json.plain("state", outcome.final_state().as_str());
@@ -71,17 +71,17 @@ pub(super) fn encode_verdict(intent: &Intent, intent_seq: i64, verdict: &Verdict
     let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
     json.plain("action", intent.action.as_str());
     json.plain("at", &rfc3339(at));
-    json.optional("bound_to", intent.compared_etag.as_deref());
+    json.write_optional("bound_to", intent.compared_etag.as_deref());
     json.non_empty("caller", &verdict.caller);
-    json.optional("etag_after", verdict.etag.as_deref());
+    json.write_optional("etag_after", verdict.etag.as_deref());
     json.plain("event", LedgerEvent::Resolved.as_str());
     json.begin_member("intent").push_str(itoa::Buffer::new().format(intent_seq));
-    json.optional("note_hash", note_hash.as_deref());
-    json.optional("model", intent.model.as_deref());
+    json.write_optional("note_hash", note_hash.as_deref());
+    json.write_optional("model", intent.model.as_deref());
     json.plain("operation", intent.operation.as_str());
     json.paths(&*intent.paths);
-    json.optional("precondition", intent.precondition.as_deref());
-    json.optional("record", verdict.record.as_deref().or(intent.record.as_deref()));
+    json.write_optional("precondition", intent.precondition.as_deref());
+    json.write_optional("record", verdict.record.as_deref().or(intent.record.as_deref()));
     json.non_empty("request_id", &verdict.request_id);
     json.plain("state", verdict.state.as_str());
     json.non_empty("system", &intent.system);
@@ -128,14 +128,14 @@ impl CanonicalJson<'_> {
         self.text.push('"');
     }
 
-    fn optional(&mut self, name: &str, value: Option<&str>) {
+    fn write_optional(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             write_json_string(self.begin_member(name), value);
         }
     }
 
     fn non_empty(&mut self, name: &str, value: &str) {
-        self.optional(name, Some(value).filter(|value| !value.is_empty()));
+        self.write_optional(name, Some(value).filter(|value| !value.is_empty()));
     }
 
     fn paths(&mut self, paths: &dyn ChangedPaths) {
@@ -166,7 +166,7 @@ impl CanonicalJson<'_> {
     }
 }
 
-fn write_call(json: &mut String, call: &VendorCallLog) {
+fn write_call(json: &mut String, call: &VendorRequestLog) {
     json.push_str("{\"call\":");
     write_json_string(json, &call.call);
     json.push_str(",\"ms\":");
@@ -189,7 +189,7 @@ pub(super) struct StoredEntry {
     #[serde(rename = "bound_to")]
     pub(super) compared_etag: Option<String>,
     #[serde(default)]
-    pub(super) calls: Vec<VendorCallLog>,
+    pub(super) calls: Vec<VendorRequestLog>,
     #[serde(default)]
     pub(super) caller: String,
     pub(super) cut: Option<LedgerCut>,
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn other_tools_can_compute_a_hash_from_a_row() {
         let intent = encode(&update_intent(), None, 1_795_255_530_120);
-        let ending = Ending { intent_seq: 1, outcome: &outcome_without_etag() };
+        let ending = EntryOutcome { intent_seq: 1, outcome: &outcome_without_etag() };
         let outcome = encode(&update_intent(), Some(ending), 1_795_255_530_170);
         assert_eq!(
             [&intent, &outcome],
@@ -333,7 +333,7 @@ mod tests {
             (create.clone(), revealed),
             (create, outcome_without_etag()),
         ] {
-            let ending = Ending { intent_seq: 7, outcome: &outcome };
+            let ending = EntryOutcome { intent_seq: 7, outcome: &outcome };
             for ending in [None, Some(ending)] {
                 let read = StoredEntry::parse(&encode(&intent, ending, 0)).expect("an entry");
                 let outcome = ending.map(|ending| ending.outcome);

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{DbError, JournalError};
 use super::handle::Journal;
 use super::ledger::{Hash, chain_hash, rfc3339};
-use super::model::StoreSettings;
+use super::model::JournalSettings;
 use super::operations::ceil_ms;
 use super::readers::Reader;
 use super::sql::Value;
@@ -136,7 +136,7 @@ async fn write_entries(reader: &Reader, until: Timestamp, file: File) -> Result<
 /// # Errors
 /// Any [`LedgerFileError`]; unless it is `Unavailable`, nothing is removed.
 pub async fn cut_ledger(
-    settings: StoreSettings,
+    settings: JournalSettings,
     until: Timestamp,
     path: &Path,
 ) -> Result<Option<(i64, String)>, LedgerFileError> {

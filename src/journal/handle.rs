@@ -15,11 +15,11 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use super::blocking_index::BlockingIndex;
 use super::command::{Command, CommandResult, QueuedCommand};
 use super::error::{DbError, JournalError};
-use super::journal_thread::{self, Started};
-use super::location::Location;
-use super::model::{Durability, JournalMetrics, StoreSettings};
+use super::journal_thread::{self, OpenJournal};
+use super::model::{Durability, JournalMetrics, JournalSettings};
 use super::readers::{Reader, Readers};
 use super::shared::Shared;
+use super::store_url::Location;
 
 /// The most commands in the writer's queue.
 pub(super) const MAX_QUEUED: usize = 4096;
@@ -28,7 +28,7 @@ const MAX_READS: usize = 512;
 /// How often `close` checks whether everything is written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
-pub(super) struct Inner {
+pub(super) struct JournalInner {
     pub(super) shared: Arc<Shared>,
     pub(super) location: Location,
     command_tx: mpsc::UnboundedSender<QueuedCommand>,
@@ -43,7 +43,7 @@ pub(super) struct Inner {
 /// the writer still writes the commands in its queue.
 #[derive(Clone)]
 pub struct Journal {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<JournalInner>,
 }
 
 impl Journal {
@@ -51,7 +51,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`JournalError::Open`] with the reason.
-    pub async fn open(settings: StoreSettings, metrics: Arc<dyn JournalMetrics>) -> Result<Self, JournalError> {
+    pub async fn open(settings: JournalSettings, metrics: Arc<dyn JournalMetrics>) -> Result<Self, JournalError> {
         Self::open_within(settings, metrics, Duration::ZERO).await
     }
 
@@ -61,7 +61,7 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Open`] with the reason.
     pub async fn open_within(
-        settings: StoreSettings,
+        settings: JournalSettings,
         metrics: Arc<dyn JournalMetrics>,
         retry_for: Duration,
     ) -> Result<Self, JournalError> {
@@ -85,7 +85,7 @@ impl Journal {
         let (command_tx, command_rx) = mpsc::unbounded_channel();
         let (started_tx, started) = oneshot::channel();
         let (ended_tx, ended) = watch::channel(false);
-        let thread = journal_thread::Setup {
+        let thread = journal_thread::ThreadArgs {
             shared: Arc::clone(&shared),
             location: location.clone(),
             command_rx,
@@ -100,10 +100,10 @@ impl Journal {
                 let _ = ended_tx.send(true);
             })
             .map_err(|error| JournalError::Open(error.to_string()))?;
-        let Started { runtime, readers } =
+        let OpenJournal { runtime, readers } =
             started.await.map_err(|_| JournalError::Open("its thread ended".into()))??;
         let read_permits = Arc::new(Semaphore::new(MAX_READS));
-        let inner = Inner { shared, location, command_tx, runtime, readers, read_permits, ended };
+        let inner = JournalInner { shared, location, command_tx, runtime, readers, read_permits, ended };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -141,7 +141,7 @@ impl Journal {
             |reader| async move { reader.select("SELECT max(version) FROM schema_version", &[]).await.map(drop) },
         )
         .await?;
-        self.submit(Command::Probe).await.map(|_| ())
+        self.submit(Command::CheckWritable).await.map(|_| ())
     }
 
     /// Writes what waits, for at most `timeout`, and ends the journal's thread. Later calls are

@@ -12,10 +12,10 @@ use super::changes;
 use super::command::QueuedCommand;
 use super::database::Database;
 use super::error::{DbError, JournalError};
-use super::location::Location;
 use super::operations::blocking_writes_of_others;
 use super::readers::Readers;
 use super::shared::Shared;
+use super::store_url::Location;
 use super::writer::Writer;
 
 /// The most reads of SQLite at a time; each blocks a thread.
@@ -25,7 +25,7 @@ const MAX_READ_THREADS: usize = 3;
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// What the thread begins with.
-pub(super) struct Setup {
+pub(super) struct ThreadArgs {
     pub(super) shared: Arc<Shared>,
     pub(super) location: Location,
     pub(super) command_rx: UnboundedReceiver<QueuedCommand>,
@@ -34,13 +34,13 @@ pub(super) struct Setup {
 }
 
 /// What the handles get when the journal is open.
-pub(super) struct Started {
+pub(super) struct OpenJournal {
     pub(super) runtime: Handle,
     pub(super) readers: Arc<Readers>,
 }
 
 /// Runs the journal until all handles are dropped or `stop` is notified.
-pub(super) fn run(setup: Setup, started: oneshot::Sender<Result<Started, JournalError>>) {
+pub(super) fn run(setup: ThreadArgs, started: oneshot::Sender<Result<OpenJournal, JournalError>>) {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_READ_THREADS)
@@ -57,7 +57,7 @@ pub(super) fn run(setup: Setup, started: oneshot::Sender<Result<Started, Journal
         match open(setup).await {
             Err(error) => drop(started.send(Err(error))),
             Ok((shared, database, readers, mut writer)) => {
-                let handles = Started { runtime: Handle::current(), readers: Arc::clone(&readers) };
+                let handles = OpenJournal { runtime: Handle::current(), readers: Arc::clone(&readers) };
                 if started.send(Ok(handles)).is_ok() {
                     tokio::select! {
                         () = writer.run() => {}
@@ -75,8 +75,8 @@ pub(super) fn run(setup: Setup, started: oneshot::Sender<Result<Started, Journal
     runtime.shutdown_background();
 }
 
-async fn open(setup: Setup) -> Result<(Arc<Shared>, Database, Arc<Readers>, Writer), JournalError> {
-    let Setup { shared, location, command_rx, command_tx, retry_for } = setup;
+async fn open(setup: ThreadArgs) -> Result<(Arc<Shared>, Database, Arc<Readers>, Writer), JournalError> {
+    let ThreadArgs { shared, location, command_rx, command_tx, retry_for } = setup;
     let database = Database::open(&location, &shared, retry_for).await?;
     let writer = Writer::open(Arc::clone(&shared), database.clone(), command_rx, command_tx, retry_for).await?;
     let failed = |error: DbError| JournalError::Open(error.to_string());

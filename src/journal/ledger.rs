@@ -4,7 +4,7 @@
 use jiff::fmt::temporal::DateTimePrinter;
 use serde::{Deserialize, Serialize};
 
-use crate::record::{Action, OperationId, VendorCallLog};
+use crate::record::{Action, OperationId, VendorRequestLog};
 
 /// The `prev` of the first entry.
 pub(super) const GENESIS: Hash = [0; 32];
@@ -99,7 +99,7 @@ pub struct LedgerEntry {
     /// The names of the losses that were accepted (intent) or happened (outcome).
     pub losses: Vec<String>,
     /// The vendor calls made; empty in an intent.
-    pub calls: Vec<VendorCallLog>,
+    pub calls: Vec<VendorRequestLog>,
     /// The operation's state: `running` in an intent.
     pub state: String,
     /// The name of the problem that the caller got, if any.

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use super::bounded_page::{Request, Source, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::{GENESIS, LedgerEntry, LedgerEvent};
 use super::operations::ceil_ms;
-use super::page::{Request, Source, read_page};
 use super::query::{LedgerQuery, Page};
 use super::readers::Reader;
 use super::sql::{Row, Value, operation_uuid};

@@ -4,10 +4,10 @@
 //! - Each call on a [`Journal`] (`handle`) becomes a command (`command`) in the queue of the one
 //!   writer, which runs on the journal's own thread (`journal_thread`, `shared`).
 //! - The writer (`writer`) takes all waiting commands as a batch. A session (`database`, `sqlite`,
-//!   `postgres`) reads what the batch needs (`batch_needs`, `decode`), the commands are applied to
-//!   the state in memory (`writer_state`, `rows`, `clock`), and one transaction writes the changes
-//!   (`change_set`). After its commit all callers get their responses (group commit). The writers
-//!   of several replicas wait for a lock.
+//!   `postgres`) reads what the batch needs (`group_needs`, `row_decoding`), the commands are
+//!   applied to the state in memory (`writer_state`, `writer_rows`, `clock`), and one transaction
+//!   writes the changes (`change_set`). After its commit all callers get their responses (group
+//!   commit). The writers of several replicas wait for a lock.
 //! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
 //!   (`ledger`, `verify`). `schema` has the tables.
 //!   `export` writes it to a file, after which it can be cut.
@@ -18,50 +18,50 @@
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
 //!   operations that still run.
 //! - Reads have connections of their own (`readers`) and the same statements on both databases
-//!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`, `page`),
-//!   found by time (`time_search`), and the feed of changes (`changes`). What blocks a record is in
-//!   memory (`blocking_index`).
+//!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`,
+//!   `bounded_page`), found by time (`time_search`), and the feed of changes (`changes`). What
+//!   blocks a record is in memory (`blocking_index`).
 
-mod batch_needs;
 mod batches;
 mod blocking_index;
+mod bounded_page;
 mod change_set;
 mod changes;
 mod check;
 mod clock;
 mod command;
 mod database;
-mod decode;
 mod entry_json;
 mod error;
 mod export;
+mod group_needs;
 mod handle;
 mod journal_thread;
 mod ledger;
 mod ledger_list;
-mod location;
 mod model;
 mod operations;
-mod page;
 mod postgres;
 mod query;
 mod readers;
-mod rows;
+mod row_decoding;
 mod schema;
 mod shared;
 mod sql;
 mod sqlite;
+mod store_url;
 mod time_search;
 mod verdict;
 mod verify;
 mod writer;
+mod writer_rows;
 mod writer_state;
 
 #[cfg(test)]
 mod tests;
 
 pub use batches::BatchRow;
-pub use changes::{Change, ChangePage, ChangeQuery, ChangeRead, ChangeStart};
+pub use changes::{ChangePage, ChangeQuery, ChangeRead, ChangeStart, FeedEvent};
 pub use check::check_store;
 pub use error::JournalError;
 pub use export::{ExportHead, LedgerFileError, cut_ledger, export_ledger};
@@ -69,7 +69,7 @@ pub use handle::Journal;
 pub use ledger::{LedgerCut, LedgerEntry, LedgerEvent};
 pub use model::{
     BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
-    Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload, StoreSettings,
+    JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload,
 };
 pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};
 pub use verdict::{Verdict, VerdictResult};

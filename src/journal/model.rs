@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::bounded;
 use crate::metrics::ChangeType;
-use crate::record::{Action, ObservedState, OperationId, OperationState, VendorCallLog, Warning};
+use crate::record::{Action, ObservedState, OperationId, OperationState, VendorRequestLog, Warning};
 
 /// What a commit waits for. It is the database's own setting; nothing in the journal differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +35,7 @@ impl Durability {
 /// The `[store]` section of the configuration.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct StoreSettings {
+pub struct JournalSettings {
     /// `sqlite:PATH` (relative to the working directory), `sqlite::memory:` (a temporary file) or
     /// `postgres://…`. Default `sqlite:records-gateway.db`.
     pub url: String,
@@ -54,7 +54,7 @@ pub struct StoreSettings {
     pub remember_shown: Duration,
 }
 
-impl Default for StoreSettings {
+impl Default for JournalSettings {
     fn default() -> Self {
         Self {
             url: "sqlite:records-gateway.db".to_owned(),
@@ -66,11 +66,11 @@ impl Default for StoreSettings {
     }
 }
 
-impl std::fmt::Debug for StoreSettings {
+impl std::fmt::Debug for JournalSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The URL may hold a password.
         formatter
-            .debug_struct("StoreSettings")
+            .debug_struct("JournalSettings")
             .field("durability", &self.durability)
             .field("idempotency_ttl", &self.idempotency_ttl)
             .field("retention", &self.retention)
@@ -203,7 +203,7 @@ pub struct Intent {
     /// The ETag of the state that the change was applied to, if that is not the caller's.
     pub rebased_onto: Option<String>,
     /// Whether the write was compared with a plan.
-    pub has_plan: bool,
+    pub has_if_plan: bool,
     /// What changes, without values.
     pub paths: Arc<dyn ChangedPaths>,
     /// The names of the accepted losses.
@@ -255,7 +255,7 @@ pub struct Outcome {
     /// For `Unknown`: what the final probe read.
     pub observed: Option<ObservedState>,
     /// The vendor calls made.
-    pub calls: Vec<VendorCallLog>,
+    pub calls: Vec<VendorRequestLog>,
     /// The names of the losses that happened.
     pub losses: Vec<String>,
     /// JSON that the idempotency key replays; `None` frees the key, so that a repeat runs.

@@ -1,10 +1,10 @@
 //! Operations, read from the ledger: the intent, its outcome if there is one, and what the ledger
 //! does not hold.
 
+use super::bounded_page::{Request, Source, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::rfc3339;
-use super::page::{Request, Source, read_page};
 use super::query::{OperationQuery, Page};
 use super::readers::Reader;
 use super::sql::{Row, Value, operation_uuid};

@@ -26,7 +26,7 @@ pub(super) fn first_rows(blob: impl FnOnce(&str) -> String) -> Result<String, Db
 
 /// What a database holds before this build writes to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum SchemaState {
     /// No tables.
     Nothing,
     /// Tables, but not the one that holds the version.
@@ -35,7 +35,7 @@ pub(super) enum Found {
     Version(i64),
 }
 
-impl Found {
+impl SchemaState {
     /// Whether the tables must be created.
     ///
     /// # Errors
@@ -62,11 +62,13 @@ mod tests {
 
     #[test]
     fn only_an_empty_database_or_the_own_form_is_used() {
-        assert_eq!(Found::Nothing.needs_tables(), Ok(true));
-        assert_eq!(Found::Version(VERSION).needs_tables(), Ok(false));
-        for (found, word) in
-            [(Found::OtherTables, "keep the old one"), (Found::Version(1), "new file"), (Found::Version(9), "newer")]
-        {
+        assert_eq!(SchemaState::Nothing.needs_tables(), Ok(true));
+        assert_eq!(SchemaState::Version(VERSION).needs_tables(), Ok(false));
+        for (found, word) in [
+            (SchemaState::OtherTables, "keep the old one"),
+            (SchemaState::Version(1), "new file"),
+            (SchemaState::Version(9), "newer"),
+        ] {
             assert!(matches!(found.needs_tables(), Err(JournalError::Open(reason)) if reason.contains(word)));
         }
     }

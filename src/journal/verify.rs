@@ -7,11 +7,11 @@ use uuid::Uuid;
 use super::entry_json::StoredEntry;
 use super::error::{DbError, JournalError};
 use super::ledger::{GENESIS, Hash, chain_hash, rfc3339};
-use super::location::Location;
 use super::postgres::PostgresServer;
 use super::readers::Reader;
 use super::sql::{Row, Value, operation_uuid, replace_nul};
 use super::sqlite;
+use super::store_url::Location;
 
 /// How many entries are in memory at once.
 const CHUNK: i64 = 2000;
@@ -75,8 +75,8 @@ impl VerifyReport {
     }
 }
 
-/// Verifies the ledger at `url` (see [`StoreSettings`](super::StoreSettings)) read-only, which is
-/// safe beside a running gateway. `head` is a hash that must be in the chain. Needs a tokio
+/// Verifies the ledger at `url` (see [`JournalSettings`](super::JournalSettings)) read-only, which
+/// is safe beside a running gateway. `head` is a hash that must be in the chain. Needs a tokio
 /// runtime.
 ///
 /// # Errors

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::batch_needs::BatchNeeds;
 use super::change_set::ChangeSet;
 use super::command::{CancelUnclaimedGuard, Command, CommandResult, QueuedCommand};
 use super::database::{Database, Session, retry_until};
 use super::error::{DbError, JournalError};
+use super::group_needs::GroupNeeds;
 use super::model::{BeginResult, InterimResponse, Outcome};
-use super::rows::StoredOperation;
 use super::shared::{DEAD_AFTER, Shared};
 use super::verdict::VerdictResult;
+use super::writer_rows::StoredOperation;
 use super::writer_state::WriterState;
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState};
@@ -31,7 +31,7 @@ const TIMED_OUT: &str = "no response in time";
 /// How often this instance records that it is alive and deletes expired rows.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 /// The most commands in one transaction.
-const MAX_BATCH: usize = 512;
+const MAX_GROUP: usize = 512;
 
 /// The writer and the commands that it still has to write.
 pub(super) struct Writer {
@@ -95,16 +95,16 @@ impl Writer {
         heartbeat.tick().await;
         let mut is_idle = false;
         loop {
-            let mut batch = Vec::new();
+            let mut group = Vec::new();
             tokio::select! {
                 biased;
                 _ = heartbeat.tick() => {
                     if std::mem::replace(&mut is_idle, true) && let Some(session) = &mut self.session {
                         session.idle();
                     }
-                    batch.push(QueuedCommand::new(Command::Heartbeat, None));
+                    group.push(QueuedCommand::new(Command::Heartbeat, None));
                 }
-                received = self.command_rx.recv_many(&mut batch, MAX_BATCH) => {
+                received = self.command_rx.recv_many(&mut group, MAX_GROUP) => {
                     if received == 0 {
                         break;
                     }
@@ -113,22 +113,22 @@ impl Writer {
                 }
                 () = std::future::ready(()), if self.has_expired => {}
             }
-            self.process(batch).await;
+            self.process(group).await;
             self.delete_expired().await;
         }
         self.drain_retry_queue().await;
     }
 
-    async fn process(&mut self, mut batch: Vec<QueuedCommand>) {
-        let is_heartbeat = batch.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
+    async fn process(&mut self, mut group: Vec<QueuedCommand>) {
+        let is_heartbeat = group.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
         if !self.retry_queue.is_empty() {
-            batch = self.requeue_dependents(batch);
+            group = self.requeue_dependents(group);
         }
-        if batch.is_empty() {
+        if group.is_empty() {
             return;
         }
-        if !self.try_batch(&mut batch).await {
-            self.retry_individually(batch).await;
+        if !self.try_group(&mut group).await {
+            self.retry_individually(group).await;
         } else if is_heartbeat && !self.retry_queue.is_empty() {
             self.drain_retry_queue().await;
         }
@@ -167,37 +167,37 @@ impl Writer {
         Ok(())
     }
 
-    /// Executes a batch. `false` = it failed, the connection is gone, and its commit may be
+    /// Executes a group. `false` = it failed, the connection is gone, and its commit may be
     /// unknown.
-    async fn try_batch(&mut self, batch: &mut [QueuedCommand]) -> bool {
+    async fn try_group(&mut self, group: &mut [QueuedCommand]) -> bool {
         self.committing = false;
-        let failure = match timeout(TX_TIMEOUT, self.execute_batch(batch)).await {
+        let failure = match timeout(TX_TIMEOUT, self.execute_group(group)).await {
             Ok(Ok(())) => return true,
             Ok(Err(error)) => error.to_string(),
             Err(_) => TIMED_OUT.to_owned(),
         };
-        tracing::warn!(failure, "store batch failed");
+        tracing::warn!(failure, "store group failed");
         self.session = None;
         self.state.restore_leases();
-        for queued in batch.iter_mut() {
+        for queued in group.iter_mut() {
             queued.is_retry = true;
             queued.commit_state.on_failed(self.committing);
         }
         false
     }
 
-    async fn execute_batch(&mut self, batch: &mut [QueuedCommand]) -> Result<(), DbError> {
-        self.state.start_batch();
+    async fn execute_group(&mut self, group: &mut [QueuedCommand]) -> Result<(), DbError> {
+        self.state.start_group();
         let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
-        let mut needs = BatchNeeds::new(batch, &self.state, &self.unclaimed);
+        let mut needs = GroupNeeds::new(group, &self.state, &self.unclaimed);
         needs.orphan_limit = needs.orphan_limit.filter(|_| Instant::now() >= self.adopts_from);
         let mut orphans = session.begin(&self.shared, &needs, &mut self.state).await?;
         let mut changes = ChangeSet::default();
-        let mut results = Vec::with_capacity(batch.len());
-        for queued in batch.iter() {
+        let mut results = Vec::with_capacity(group.len());
+        for queued in group.iter() {
             results.push(self.apply(queued, &mut orphans, &mut changes));
         }
-        for (queued, result) in batch.iter_mut().zip(&results) {
+        for (queued, result) in group.iter_mut().zip(&results) {
             queued.commit_state.on_applied(matches!(result, CommandResult::Begun(BeginResult::Started, _)));
         }
         // Also while a long queue is written: another replica would adopt what is still in it.
@@ -208,8 +208,8 @@ impl Writer {
             self.last_heartbeat = start;
         }
         self.report(&changes, start);
-        self.has_expired |= batch.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
-        for (queued, result) in batch.iter_mut().zip(results) {
+        self.has_expired |= group.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
+        for (queued, result) in group.iter_mut().zip(results) {
             self.respond(queued, result);
         }
         self.session = Some(session);
@@ -241,7 +241,7 @@ impl Writer {
                 self.has_expired = has_more;
                 self.session = Some(session);
             }
-            // The next batch finds no connection and makes one.
+            // The next group finds no connection and makes one.
             Ok(Err(error)) => tracing::warn!(failure = error.to_string(), "store retention failed"),
             Err(_) => tracing::warn!(failure = TIMED_OUT, "store retention failed"),
         }
@@ -313,7 +313,7 @@ impl Writer {
                 changes.heartbeat |= self.database.is_shared();
                 CommandResult::Done
             }
-            Command::Probe => {
+            Command::CheckWritable => {
                 changes.heartbeat = true;
                 CommandResult::Done
             }

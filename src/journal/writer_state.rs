@@ -15,10 +15,10 @@ use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 use super::change_set::{ChangeSet, NewDetail};
 use super::changes::change_type;
 use super::clock::Clock;
-use super::entry_json::Ending;
+use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
-use super::rows::{
+use super::writer_rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
     RecordOperation, RunningOperation, StoredOperation,
 };
@@ -79,7 +79,7 @@ impl WriterState {
     }
 
     /// Forgets what concerned the batch before.
-    pub(super) fn start_batch(&mut self) {
+    pub(super) fn start_group(&mut self) {
         self.keys.clear();
         self.already_written.clear();
         self.ended.clear();
@@ -288,7 +288,7 @@ impl WriterState {
             let key_id = (Arc::clone(&intent.caller), Arc::clone(key));
             self.set_key_progress(key_id, &outcome.operation, progress, changes);
         }
-        self.append(intent, Some(Ending { intent_seq: running.seq, outcome }), changes);
+        self.append(intent, Some(EntryOutcome { intent_seq: running.seq, outcome }), changes);
         let event = change_type(LedgerEvent::Outcome, intent.action, outcome.final_state());
         changes.feed.extend(event.map(|event| (Arc::clone(&intent.system), event)));
         changes.ended.push(running.seq);

@@ -24,7 +24,7 @@ fn metrics_with_all_families() -> Arc<Metrics> {
     metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
     metrics.callers().set_key_expiries([(&caller, 1_800_000_000)].into_iter());
     metrics.request(Some(crm), RequestAction::Read, RequestOutcome::Ok, 0.01);
-    metrics.vendor_request(crm, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
+    metrics.vendor_request(crm, VendorRequestKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(crm, 1_800_000_000);
     metrics.vendor_keys_expire([("crm", 1_800_000_000)].into_iter());
     metrics.batch_item(Some(crm), RequestAction::Update, RequestOutcome::Ok);
@@ -50,7 +50,7 @@ fn recorded_values_are_rendered_with_their_labels() {
     let (metrics, crm) = metrics();
     metrics.request(Some(crm), RequestAction::Update, RequestOutcome::Problem(ProblemKind::PreconditionFailed), 0.2);
     metrics.request(None, RequestAction::Other, RequestOutcome::Problem(ProblemKind::OutcomeUnknown), 0.2);
-    metrics.vendor_request(crm, VendorCallKind::Schema, CallOutcome::ConnectionLost, 0.2);
+    metrics.vendor_request(crm, VendorRequestKind::Schema, CallOutcome::ConnectionLost, 0.2);
     metrics.vendor_retry(crm, RetryReason::RateLimited);
     metrics.precondition_failure(crm, DetectedBy::Vendor);
     metrics.ledger_entries(2);

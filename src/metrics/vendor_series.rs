@@ -8,7 +8,7 @@ use super::families::{
     QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, WRITES_UNKNOWN,
 };
 use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
-use crate::record::{SchemaRule, VendorCallKind};
+use crate::record::{SchemaRule, VendorRequestKind};
 
 /// The cached metrics of calls to one vendor.
 pub(super) struct VendorSeries {
@@ -77,8 +77,8 @@ impl VendorFamilies {
             values.into_iter().map(|value| family.with_label_values(&[system, value])).collect()
         };
         VendorSeries {
-            requests: ChildCache::new(VendorCallKind::ALL.len() * CallOutcome::ALL.len()),
-            seconds: ChildCache::new(VendorCallKind::ALL.len()),
+            requests: ChildCache::new(VendorRequestKind::ALL.len() * CallOutcome::ALL.len()),
+            seconds: ChildCache::new(VendorRequestKind::ALL.len()),
             retries: each(&self.retries, RetryReason::ALL.iter().map(|label| label.as_str()).collect()),
             refreshes: each(&self.refreshes, RefreshOutcome::ALL.iter().map(|label| label.as_str()).collect()),
             credential_fallbacks: self.credential_fallbacks.with_label_values(&[system]),

@@ -32,7 +32,7 @@ impl ScalarType {
     }
 
     /// Whether a value is of this type.
-    pub(super) fn holds(self, value: &Value) -> bool {
+    pub(super) fn is_type_of(self, value: &Value) -> bool {
         match (self, value) {
             (Self::String, Value::String(_)) | (Self::Number, Value::Number(_)) | (Self::Boolean, Value::Bool(_)) => {
                 true
@@ -66,7 +66,7 @@ impl FieldType {
     /// Whether a value has the type of the values, or of the elements.
     #[must_use]
     pub fn is_scalar_of(self, value: &Value) -> bool {
-        self.scalar().holds(value)
+        self.scalar().is_type_of(value)
     }
 }
 
@@ -101,7 +101,7 @@ impl Format {
         }
     }
 
-    fn holds(self, text: &str) -> bool {
+    fn matches(self, text: &str) -> bool {
         match self {
             Self::Date => text.len() == 10 && text.parse::<Date>().is_ok_and(|date| date.to_string() == text),
             Self::DateTime => parse_instant(text).is_some(),
@@ -170,7 +170,7 @@ impl Field {
     }
 
     fn validate_scalar(&self, scalar: ScalarType, value: &Value) -> Result<(), String> {
-        if !scalar.holds(value) {
+        if !scalar.is_type_of(value) {
             return Err(format!("must be of type {}", scalar.as_str()));
         }
         if !self.choices.is_empty() && !self.choices.contains(value) {
@@ -178,7 +178,7 @@ impl Field {
             return Err(format!("must be one of {}", choices.join(", ")));
         }
         let Value::String(text) = value else { return Ok(()) };
-        if let Some(format) = self.format.filter(|format| !format.holds(text)) {
+        if let Some(format) = self.format.filter(|format| !format.matches(text)) {
             return Err(format!("must have the format {}, such as {:?}", format.as_str(), format.example()));
         }
         match self.max_length {

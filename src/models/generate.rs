@@ -59,7 +59,7 @@ fn number(rng: &mut Rng, entry: &MapEntry, otherwise: &str) -> Value {
     };
     let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
     let value = parse(&text);
-    if entry.field.kind.scalar().holds(&value) { value } else { parse(otherwise) }
+    if entry.field.kind.scalar().is_type_of(&value) { value } else { parse(otherwise) }
 }
 
 fn text(rng: &mut Rng) -> String {

@@ -100,7 +100,7 @@ fn type_schema() -> Object {
 impl<'p> ProblemDocument<'p> {
     /// The same with URLs that begin with `external_url` instead of paths.
     #[must_use]
-    pub fn at(mut self, external_url: &str) -> Self {
+    pub fn with_external_url(mut self, external_url: &str) -> Self {
         if !external_url.is_empty() {
             self.type_uri.insert_str(0, external_url);
             self.operation = self.operation.map(|path| [external_url, &path].concat());

@@ -3,7 +3,7 @@
 /// The closed set of vendor calls: the `call` label of the vendor metrics and the `call` member of
 /// a ledger entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum VendorCallKind {
+pub enum VendorRequestKind {
     /// Gets a token.
     SignIn,
     /// Reads one record.
@@ -20,7 +20,7 @@ pub enum VendorCallKind {
     Schema,
 }
 
-impl VendorCallKind {
+impl VendorRequestKind {
     /// The word in metrics and in the ledger.
     #[must_use]
     pub fn as_str(self) -> &'static str {

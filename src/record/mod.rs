@@ -29,7 +29,7 @@ mod uuid_v7;
 mod vendor_error;
 mod vendor_record;
 
-pub use call::VendorCallKind;
+pub use call::VendorRequestKind;
 pub use caller::{Action, CallerName, CallerShare, RequestId};
 pub use cursor::{decode_cursor, encode_cursor};
 pub use diff::{FieldChange, all_applied, diff};
@@ -42,7 +42,7 @@ pub use json_pointer::{fields_pointer, json_pointer, write_fields_pointer};
 pub use json_write::{JsonObjectWriter, write_json, write_json_string};
 pub use list_condition::ListCondition;
 pub use nearest::nearest_name;
-pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorCallLog};
+pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorRequestLog};
 pub use patch::{
     MappedPatch, MergePatch, Patch, PatchError, PatchedFields, RecordIdentity, apply_json_patch, merge_fields,
 };

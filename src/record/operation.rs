@@ -159,7 +159,7 @@ impl utoipa::ToSchema for ObservedState {}
 /// One vendor call of an operation, as the ledger records it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[schema(as = CallMade)]
-pub struct VendorCallLog {
+pub struct VendorRequestLog {
     /// The kind of the call: `read list create update delete schema`.
     pub call: String,
     /// The vendor's HTTP status; null if it did not respond.

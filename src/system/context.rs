@@ -12,7 +12,7 @@ use crate::transport::trace::TraceContext;
 
 /// Who sent a request, how it is traced, and when it must be responded to.
 #[derive(Clone, Debug)]
-pub struct OpContext {
+pub struct CallerContext {
     /// The authenticated caller.
     pub caller: CallerName,
     /// `X-Request-Id`.
@@ -31,7 +31,7 @@ pub struct OpContext {
     pub priority: Priority,
 }
 
-impl OpContext {
+impl CallerContext {
     /// This request, as one that needs a schema.
     #[must_use]
     pub fn requester(&self) -> Requester<'_> {

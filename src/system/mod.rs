@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use crate::config::{SystemPolicy, Validation};
-pub use context::OpContext;
+pub use context::CallerContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
 pub use shared_reads::{ReadShare, SharedReads};
@@ -211,13 +211,17 @@ impl System {
     }
 
     /// The problem that a vendor's fault is to a caller of this system.
-    pub(crate) fn fault_to_problem(&self, fault: &VendorError) -> Problem {
+    pub(crate) fn vendor_error_to_problem(&self, fault: &VendorError) -> Problem {
         Problem::from_vendor_error(&self.transport.redact_fault(fault.clone())).system(self.name.as_str())
     }
 
     /// The same for a call about a collection as a whole.
     pub(crate) fn collection_fault_to_problem(&self, fault: &VendorError) -> Problem {
-        if fault.kind == VendorErrorKind::NotFound { self.collection_not_found() } else { self.fault_to_problem(fault) }
+        if fault.kind == VendorErrorKind::NotFound {
+            self.collection_not_found()
+        } else {
+            self.vendor_error_to_problem(fault)
+        }
     }
 
     /// The problem of a collection that the vendor does not show.
@@ -232,7 +236,7 @@ impl System {
 
     /// The same for a call about one record, which `record-not-found` names.
     pub(crate) fn record_fault_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
-        let mut problem = self.fault_to_problem(fault);
+        let mut problem = self.vendor_error_to_problem(fault);
         if fault.kind == VendorErrorKind::NotFound {
             problem.detail =
                 format!("{} has no record {id}, or the gateway's account is not allowed to see it.", self.name);

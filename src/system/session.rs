@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::shared_reads::ReadShare;
-use super::{OpContext, System};
+use super::{CallerContext, System};
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
-use crate::record::{RecordId, VendorCallLog, VendorError, VendorErrorKind, VendorRecord};
+use crate::record::{RecordId, VendorError, VendorErrorKind, VendorRecord, VendorRequestLog};
 use crate::transport::trace::{CallTrace, TraceContext};
 use crate::transport::{Priority, Transport, VendorRequest, VendorResponse};
 
@@ -21,12 +21,12 @@ pub(crate) struct VendorSession<'s> {
     deadline: Cell<Instant>,
     priority: Priority,
     reads: Option<&'s ReadShare>,
-    calls: RefCell<Vec<VendorCallLog>>,
+    calls: RefCell<Vec<VendorRequestLog>>,
 }
 
 impl<'s> VendorSession<'s> {
     /// Calls `system`'s vendor for a caller's request.
-    pub(crate) fn new(system: &'s System, context: &'s OpContext) -> Self {
+    pub(crate) fn new(system: &'s System, context: &'s CallerContext) -> Self {
         let session = Self::with_priority(system, &context.trace, context.deadline, context.priority);
         Self { reads: context.reads.as_ref(), ..session }
     }
@@ -57,7 +57,7 @@ impl<'s> VendorSession<'s> {
     }
 
     /// Removes and returns the calls made so far.
-    pub(crate) fn take_calls(&self) -> Vec<VendorCallLog> {
+    pub(crate) fn take_calls(&self) -> Vec<VendorRequestLog> {
         self.calls.take()
     }
 
@@ -115,7 +115,7 @@ impl Transport for VendorSession<'_> {
             Err(fault) => fault.status,
         };
         let ms = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-        self.calls.borrow_mut().push(VendorCallLog { call: name, status, ms });
+        self.calls.borrow_mut().push(VendorRequestLog { call: name, status, ms });
         result
     }
 }

@@ -5,7 +5,7 @@ use tokio::task::LocalSet;
 use tokio::time::{advance, sleep, timeout};
 
 use super::*;
-use crate::record::VendorCallKind;
+use crate::record::VendorRequestKind;
 use crate::transport::shared_token::{SignInLock, TokenStore};
 use crate::transport::testing::{
     STATIC_KEY, ScriptedLayer, StatusVendor, err_kind, metric_value, metrics, ok, request, response, status,
@@ -39,7 +39,7 @@ fn auth_layer_sharing(
 }
 
 async fn read(layer: &AuthLayer<Arc<ScriptedLayer>>) -> Result<VendorResponse, VendorError> {
-    layer.call(&mut request(VendorCallKind::Read)).await
+    layer.call(&mut request(VendorRequestKind::Read)).await
 }
 
 /// The requests that the vendor received: `sign_in`, or the kind and the token.
@@ -94,7 +94,7 @@ async fn a_second_token_rejection_means_rejected_credentials() {
         response(200, "T2"),
         err_kind(VendorErrorKind::TokenRejected),
     ]);
-    let fault = layer.call(&mut request(VendorCallKind::Update)).await.expect_err("rejected");
+    let fault = layer.call(&mut request(VendorRequestKind::Update)).await.expect_err("rejected");
     assert_eq!((fault.kind, fault.effect), (VendorErrorKind::CredentialsRejected, SideEffect::None));
     assert_eq!(inner.call_count(), 4);
 }
@@ -152,7 +152,7 @@ async fn a_late_rejection_of_an_old_token_keeps_the_new_one() {
     // being fetched or after.
     let (first, second) = tokio::join!(read(&layer), late_request);
     assert!(first.is_ok() && second.is_ok());
-    assert_eq!(layer.0.token_after(1, &request(VendorCallKind::Read)).await.expect("T2").generation, 2);
+    assert_eq!(layer.0.token_after(1, &request(VendorRequestKind::Read)).await.expect("T2").generation, 2);
     assert_eq!(call_log(&inner).iter().filter(|entry| *entry == "sign_in").count(), 2);
 }
 
@@ -217,7 +217,7 @@ async fn a_waiter_takes_over_when_the_leader_of_a_sign_in_disconnects() {
 async fn a_write_is_not_sent_if_the_sign_in_fails() {
     for kind in [VendorErrorKind::Timeout, VendorErrorKind::ConnectionLost, VendorErrorKind::ServerError] {
         let (layer, inner, _) = auth_layer([err_kind(kind)]);
-        let fault = layer.call(&mut request(VendorCallKind::Update)).await.expect_err("no token");
+        let fault = layer.call(&mut request(VendorRequestKind::Update)).await.expect_err("no token");
         assert_eq!((fault.kind, fault.effect, inner.call_count()), (kind, SideEffect::None, 1));
     }
 }
@@ -249,7 +249,7 @@ async fn a_sign_in_error_is_not_an_error_of_the_record() {
             metrics,
             system,
         ));
-        assert_eq!(layer.call(&mut request(VendorCallKind::Read)).await.expect_err("no token").kind, expected);
+        assert_eq!(layer.call(&mut request(VendorRequestKind::Read)).await.expect_err("no token").kind, expected);
     }
 }
 
@@ -268,7 +268,7 @@ async fn rejected_credentials_are_not_retried_during_the_backoff() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_waits_for_a_sign_in_no_longer_than_its_deadline() {
     let (layer, inner, _) = auth_layer([]);
-    let mut call = request(VendorCallKind::Update);
+    let mut call = request(VendorRequestKind::Update);
     call.deadline = Some(Instant::now() + Duration::from_millis(300));
     let fault = layer.call(&mut call).await.expect_err("too late");
     assert_eq!((fault.kind, fault.effect, inner.call_count()), (VendorErrorKind::Timeout, SideEffect::None, 1));

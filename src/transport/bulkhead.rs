@@ -177,7 +177,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::record::{CallerShare, SideEffect, VendorCallKind};
+    use crate::record::{CallerShare, SideEffect, VendorRequestKind};
     use crate::transport::testing::{ScriptedLayer, metric_value, metrics, request};
 
     fn bulkhead(
@@ -201,7 +201,7 @@ mod tests {
         timeout_ms: u64,
         priority: Priority,
     ) -> Result<VendorResponse, VendorError> {
-        let mut request = request(VendorCallKind::Read);
+        let mut request = request(VendorRequestKind::Read);
         request.priority = priority;
         request.deadline = Some(Instant::now() + Duration::from_millis(timeout_ms));
         bulkhead.call(&mut request).await

@@ -266,7 +266,7 @@ mod tests {
     use tokio::time::{advance, timeout};
 
     use super::*;
-    use crate::record::{SideEffect, VendorCallKind};
+    use crate::record::{SideEffect, VendorRequestKind};
     use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, request};
 
     const OPEN_FOR: Duration = Duration::from_secs(10);
@@ -277,7 +277,7 @@ mod tests {
     }
 
     async fn read(breaker: &BreakerLayer<ScriptedLayer>) -> Result<VendorResponse, VendorErrorKind> {
-        breaker.call(&mut request(VendorCallKind::Read)).await.map_err(|fault| fault.kind)
+        breaker.call(&mut request(VendorRequestKind::Read)).await.map_err(|fault| fault.kind)
     }
 
     fn state(breaker: &BreakerLayer<ScriptedLayer>) -> CircuitState {
@@ -292,7 +292,7 @@ mod tests {
             assert_eq!(read(&breaker).await.expect_err("fails"), kind);
         }
         advance(Duration::from_secs(4)).await;
-        let fault = breaker.call(&mut request(VendorCallKind::Update)).await.expect_err("open");
+        let fault = breaker.call(&mut request(VendorRequestKind::Update)).await.expect_err("open");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::CircuitOpen, SideEffect::None));
         assert_eq!(fault.retry, Retry::After(Duration::from_secs(6)));
         assert_eq!(breaker.inner.call_count(), 3);

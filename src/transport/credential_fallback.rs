@@ -111,7 +111,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::record::VendorCallKind;
+    use crate::record::VendorRequestKind;
     use crate::transport::auth::TokenProvider;
     use crate::transport::layer::Transport;
     use crate::transport::protocol::{Token, VendorProtocol};
@@ -130,7 +130,7 @@ mod tests {
             None
         }
 
-        fn reply_headers(&self) -> &'static [&'static str] {
+        fn kept_headers(&self) -> &'static [&'static str] {
             &[]
         }
 
@@ -175,7 +175,7 @@ mod tests {
 
     impl Fixture {
         async fn read(&self) -> Option<VendorErrorKind> {
-            self.layer.call(&mut request(VendorCallKind::Read)).await.err().map(|fault| fault.kind)
+            self.layer.call(&mut request(VendorRequestKind::Read)).await.err().map(|fault| fault.kind)
         }
 
         /// The keys that the vendor got.

@@ -51,9 +51,9 @@ mod timed_attempt;
 mod tls;
 pub mod trace;
 
-pub use crate::record::VendorCallKind;
 #[cfg(doc)]
 use crate::record::VendorError;
+pub use crate::record::VendorRequestKind;
 pub use circuit_breaker::{CircuitState, LastFailure};
 pub use client::{ExchangeError, OneShot, OneShotResponse, exchange, fetch};
 pub use layer::Transport;

@@ -33,7 +33,7 @@ pub trait VendorProtocol: Send + Sync {
 
     /// The response headers, in lower case, that the adapter reads: no other one gets past the
     /// client. `Content-Type` and `Retry-After` have members of their own in [`VendorResponse`].
-    fn reply_headers(&self) -> &'static [&'static str];
+    fn kept_headers(&self) -> &'static [&'static str];
 
     /// Adds the token, and any other header with a secret, to a request.
     fn sign(&self, request: &mut VendorRequest, token: &Token);

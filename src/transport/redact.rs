@@ -11,7 +11,7 @@ use actix_web::http::header::HeaderValue;
 
 use super::lock::lock;
 use super::request::VendorRequest;
-use crate::record::{Secret, VendorCallKind, VendorError, redact_secrets};
+use crate::record::{Secret, VendorError, VendorRequestKind, redact_secrets};
 
 /// Tokens to keep: a response may still contain the token that has just been replaced.
 const MAX_TOKENS: usize = 2;
@@ -40,7 +40,7 @@ impl SecretRedactor {
     pub(super) fn redact_for_call(&self, request: &VendorRequest, fault: VendorError) -> VendorError {
         let sensitive = request.headers.iter().filter(|(_, value)| value.is_sensitive());
         let mut request_secrets: Vec<&[u8]> = sensitive.map(|(_, value)| value.as_bytes()).collect();
-        if request.kind == VendorCallKind::SignIn {
+        if request.kind == VendorRequestKind::SignIn {
             request_secrets.extend(request.body.as_deref());
         }
         self.redact_fault_with(request_secrets, fault)
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn an_echoed_secret_is_redacted_and_other_text_is_kept() {
-        let mut call = VendorRequest::new(VendorCallKind::Update, Method::PATCH, "/");
+        let mut call = VendorRequest::new(VendorRequestKind::Update, Method::PATCH, "/");
         let mut secret = HeaderValue::from_static("Bearer eyJhbGciOi.J9-secret_token.c2ln");
         secret.set_sensitive(true);
         call.headers.push((AUTHORIZATION, secret));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_whole_body_of_a_sign_in_is_redacted() {
-        let call = VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/")
+        let call = VendorRequest::new(VendorRequestKind::SignIn, Method::POST, "/")
             .body("client_id=me&client_secret=s3cr3t-of-client");
         assert_eq!(redact_message(&call, "client me with s3cr3t-of-client is unknown"), "client me with … is unknown");
         assert_eq!(redact_message(&call, "client_secret=s3cr3t-of-client"), "…");
@@ -127,7 +127,7 @@ mod tests {
         for token in ["token-number-one", "token-number-two", "Bearer token-number-three"] {
             secrets.add_token(&HeaderValue::from_static(token));
         }
-        let request = VendorRequest::new(VendorCallKind::Read, Method::GET, "/");
+        let request = VendorRequest::new(VendorRequestKind::Read, Method::GET, "/");
         let redact = |text: &str| {
             let fault = VendorError::new(VendorErrorKind::ServerError).message(text);
             let for_call = secrets.redact_for_call(&request, fault.clone()).message;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::origin::RequestOrigin;
 use super::priority::Priority;
 use super::trace::CallTrace;
-use crate::record::VendorCallKind;
+use crate::record::VendorRequestKind;
 
 /// The media type of most request and response bodies.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -22,7 +22,7 @@ const TYPICAL_HEADERS: usize = 5;
 #[derive(Clone)]
 pub struct VendorRequest {
     /// What the request does: its metric label, and whether repeating it is always safe.
-    pub kind: VendorCallKind,
+    pub kind: VendorRequestKind,
     /// HTTP method.
     pub method: Method,
     /// The host.
@@ -50,7 +50,7 @@ pub struct VendorRequest {
 impl VendorRequest {
     /// A request with no headers and no body.
     #[must_use]
-    pub fn new(kind: VendorCallKind, method: Method, path: impl Into<String>) -> Self {
+    pub fn new(kind: VendorRequestKind, method: Method, path: impl Into<String>) -> Self {
         Self {
             kind,
             method,
@@ -61,7 +61,7 @@ impl VendorRequest {
             deadline: None,
             priority: Priority::reconcile(),
             trace: CallTrace::default(),
-            needs_auth: kind != VendorCallKind::SignIn,
+            needs_auth: kind != VendorRequestKind::SignIn,
         }
     }
 

@@ -13,10 +13,10 @@ pub struct VendorResponse {
     pub content_type: String,
     /// `Retry-After`, seconds or date, as a duration from now.
     pub retry_after: Option<Duration>,
-    /// The headers that [`VendorProtocol::reply_headers`] names and the response has; the first
+    /// The headers that [`VendorProtocol::kept_headers`] names and the response has; the first
     /// value of each.
     ///
-    /// [`VendorProtocol::reply_headers`]: super::VendorProtocol::reply_headers
+    /// [`VendorProtocol::kept_headers`]: super::VendorProtocol::kept_headers
     pub headers: Vec<(&'static str, String)>,
     /// The body, at most `max_vendor_body` bytes.
     pub body: Bytes,

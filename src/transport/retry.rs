@@ -1,7 +1,7 @@
 //! Retries: sends a request again where that is certainly safe and may help.
 //!
 //! A retry is *safe* if the fault proves that nothing happened at the vendor, or if the request
-//! changes nothing. All other faults go back to the gateway, which finds out what happened. So does
+//! changes nothing. All other errors go back to the gateway, which finds out what happened. So does
 //! `Busy`: the record is about to change, and the gateway compares versions before it tries again.
 //!
 //! A retry *helps* only after a pause (exponential backoff with jitter, or the vendor's
@@ -151,7 +151,7 @@ impl RetryBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::VendorCallKind;
+    use crate::record::VendorRequestKind;
     use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, request};
     use crate::transport::trace::{CallTrace, TraceContext};
 
@@ -164,7 +164,7 @@ mod tests {
         (RetryLayer::new(inner, 2, min_backoff, default_wait, Arc::clone(&metrics), system), metrics)
     }
 
-    async fn count_calls(kind: VendorCallKind, fault: VendorError) -> usize {
+    async fn count_calls(kind: VendorRequestKind, fault: VendorError) -> usize {
         let (retries, _) = retry_layer([Err(fault)]);
         let _ = retries.call(&mut request(kind)).await;
         retries.inner.call_count()
@@ -175,7 +175,7 @@ mod tests {
         let (retries, metrics) = retry_layer(
             [VendorErrorKind::ConnectionLost, VendorErrorKind::Timeout, VendorErrorKind::ServerError].map(err_kind),
         );
-        let fault = retries.call(&mut request(VendorCallKind::Read)).await.expect_err("every attempt fails");
+        let fault = retries.call(&mut request(VendorRequestKind::Read)).await.expect_err("every attempt fails");
         assert_eq!(fault.kind, VendorErrorKind::ServerError);
         let sent_at: Vec<Instant> = retries.inner.calls().iter().map(|(at, _)| *at).collect();
         let pauses: Vec<u128> = sent_at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect();
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_write_with_an_unknown_effect_is_never_retried() {
         for error_kind in [VendorErrorKind::Timeout, VendorErrorKind::ConnectionLost, VendorErrorKind::ServerError] {
-            for kind in [VendorCallKind::Create, VendorCallKind::Update, VendorCallKind::Delete] {
+            for kind in [VendorRequestKind::Create, VendorRequestKind::Update, VendorRequestKind::Delete] {
                 assert_eq!(count_calls(kind, VendorError::new(error_kind)).await, 1, "{kind:?} {error_kind:?}");
             }
         }
@@ -200,8 +200,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_write_that_was_not_sent_is_retried() {
-        assert_eq!(count_calls(VendorCallKind::Create, VendorError::new(VendorErrorKind::Unavailable)).await, 2);
-        assert_eq!(count_calls(VendorCallKind::Update, VendorError::new(VendorErrorKind::RateLimited)).await, 2);
+        assert_eq!(count_calls(VendorRequestKind::Create, VendorError::new(VendorErrorKind::Unavailable)).await, 2);
+        assert_eq!(count_calls(VendorRequestKind::Update, VendorError::new(VendorErrorKind::RateLimited)).await, 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -221,7 +221,7 @@ mod tests {
             Rejected,
             InvalidResponse,
         ] {
-            assert_eq!(count_calls(VendorCallKind::Read, VendorError::new(kind)).await, 1, "{kind:?}");
+            assert_eq!(count_calls(VendorRequestKind::Read, VendorError::new(kind)).await, 1, "{kind:?}");
         }
     }
 
@@ -231,7 +231,7 @@ mod tests {
             let wait = Retry::After(Duration::from_secs(5));
             let (retries, _) = retry_layer([Err(VendorError::new(VendorErrorKind::RateLimited).retry(wait))]);
             let started = Instant::now();
-            let mut call = request(VendorCallKind::Update);
+            let mut call = request(VendorRequestKind::Update);
             call.deadline = Some(started + Duration::from_secs(timeout));
             let result = retries.call(&mut call).await;
             assert_eq!((retries.inner.call_count(), started.elapsed().as_secs()), (times, elapsed));
@@ -244,7 +244,7 @@ mod tests {
         let at_once = VendorError::new(VendorErrorKind::Unavailable).retry(Retry::After(Duration::ZERO));
         let (retries, _) = retry_layer((0..10_000).map(|_| Err(at_once.clone())));
         for _ in 0..1_000 {
-            let _ = retries.call(&mut request(VendorCallKind::Read)).await;
+            let _ = retries.call(&mut request(VendorRequestKind::Read)).await;
         }
         // A fifth, the budget at the start, and one for each second that the thousand requests
         // took.
@@ -262,7 +262,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_retry_has_its_own_parent_id_in_the_same_trace() {
         let (retries, _) = retry_layer([err_kind(VendorErrorKind::Unavailable)]);
-        let mut call = request(VendorCallKind::Read);
+        let mut call = request(VendorRequestKind::Read);
         call.trace = CallTrace::child_of(&TraceContext::new_root());
         retries.call(&mut call).await.expect("the second time");
         let parent = |call: &VendorRequest| call.trace.headers()[0].1.to_str().expect("text").to_owned();

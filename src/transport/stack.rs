@@ -86,7 +86,7 @@ impl TransportStack {
         let redactor = SecretRedactor::new(&settings.secrets);
 
         // Innermost, the connection: only here is it known whether anything was sent.
-        let client = Client::new(settings, protocol.reply_headers())?;
+        let client = Client::new(settings, protocol.kept_headers())?;
 
         // Directly around the connection, so that the timeout and the duration metric cover the
         // exchange and no wait. Responses are classified here, so that all layers above see only

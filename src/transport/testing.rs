@@ -15,7 +15,7 @@ use super::protocol::{Token, VendorProtocol};
 use super::request::VendorRequest;
 use super::response::VendorResponse;
 use crate::metrics::{Metrics, SystemIndex};
-use crate::record::{SystemName, VendorCallKind, VendorError, VendorErrorKind};
+use crate::record::{SystemName, VendorError, VendorErrorKind, VendorRequestKind};
 
 /// Responds to each request with the next step of a script, and with 200 after its end.
 pub(super) struct ScriptedLayer {
@@ -84,7 +84,7 @@ impl VendorProtocol for StatusVendor {
         Some(VendorError::new(kind).status(response.status))
     }
 
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -93,14 +93,14 @@ impl VendorProtocol for StatusVendor {
     }
 
     async fn sign_in(&self, transport: &dyn Transport) -> Result<Token, VendorError> {
-        let response = transport.send(VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token")).await?;
+        let response = transport.send(VendorRequest::new(VendorRequestKind::SignIn, Method::POST, "/token")).await?;
         let secret = HeaderValue::from_bytes(&response.body).map_err(|_| VendorError::invalid_response("no token"))?;
         let expires = (secret != STATIC_KEY).then(|| Instant::now() + Duration::from_secs(100));
         Ok(Token { secret, expires })
     }
 }
 
-pub(super) fn request(kind: VendorCallKind) -> VendorRequest {
+pub(super) fn request(kind: VendorRequestKind) -> VendorRequest {
     VendorRequest::new(kind, Method::GET, "/v1/things/1")
 }
 

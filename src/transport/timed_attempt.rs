@@ -169,7 +169,7 @@ fn outcome_of_fault(fault: &VendorError) -> CallOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{SideEffect, VendorCallKind};
+    use crate::record::{SideEffect, VendorRequestKind};
     use crate::transport::testing::{ScriptedLayer, StatusVendor, metric_value, metrics, ok, request, status};
 
     fn attempt(script: ScriptedLayer) -> (AttemptLayer<ScriptedLayer>, Arc<Metrics>) {
@@ -192,13 +192,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_success_is_returned_and_counted() {
         let (attempt, metrics) = attempt(ScriptedLayer::new([ok()]));
-        assert_eq!(attempt.call(&mut request(VendorCallKind::Read)).await.expect("a response").status, 200);
+        assert_eq!(attempt.call(&mut request(VendorRequestKind::Read)).await.expect("a response").status, 200);
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="read",outcome="2xx",system="crm"}"#), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hanging_vendor_times_out_and_a_write_has_an_unknown_effect() {
-        for (name, effect) in [(VendorCallKind::Update, SideEffect::Unknown), (VendorCallKind::Read, SideEffect::None)]
+        for (name, effect) in
+            [(VendorRequestKind::Update, SideEffect::Unknown), (VendorRequestKind::Read, SideEffect::None)]
         {
             let (attempt, metrics) = attempt(ScriptedLayer::new([]).with_endless_latency());
             let started = Instant::now();
@@ -214,7 +215,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_callers_deadline_ends_a_call_before_the_timeout() {
         let (attempt, _) = attempt(ScriptedLayer::new([]).with_endless_latency());
-        let mut call = request(VendorCallKind::Read);
+        let mut call = request(VendorRequestKind::Read);
         let started = Instant::now();
         call.deadline = Some(started + Duration::from_secs(3));
         let fault = attempt.call(&mut call).await.expect_err("a timeout");
@@ -225,7 +226,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_expired_deadline_sends_nothing() {
         let (attempt, _) = attempt(ScriptedLayer::new([ok()]));
-        let mut call = request(VendorCallKind::Update);
+        let mut call = request(VendorRequestKind::Update);
         call.deadline = Some(Instant::now());
         let fault = attempt.call(&mut call).await.expect_err("too late");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
@@ -237,7 +238,7 @@ mod tests {
         let mut busy = status(503);
         busy.as_mut().expect("a response").retry_after = Some(Duration::from_secs(7));
         let (attempt, metrics) = attempt(ScriptedLayer::new([busy]));
-        let fault = attempt.call(&mut request(VendorCallKind::Update)).await.expect_err("a fault");
+        let fault = attempt.call(&mut request(VendorRequestKind::Update)).await.expect_err("a fault");
         assert_eq!((fault.kind, fault.retry), (VendorErrorKind::Unavailable, Retry::After(Duration::from_secs(7))));
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="5xx",system="crm"}"#), 1);
     }
@@ -267,7 +268,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_redirect_is_an_invalid_response() {
         let (attempt, _) = attempt(ScriptedLayer::new([status(302)]));
-        let fault = attempt.call(&mut request(VendorCallKind::Update)).await.expect_err("a fault");
+        let fault = attempt.call(&mut request(VendorRequestKind::Update)).await.expect_err("a fault");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::InvalidResponse, SideEffect::Unknown));
     }
 }

@@ -238,7 +238,7 @@ pub trait Adapter: VendorProtocol {
     ///
     /// # Errors
     /// Every error of the calls.
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         transport: &dyn Transport,
         collection: &str,

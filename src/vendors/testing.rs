@@ -45,8 +45,8 @@ impl Transport for ScriptedTransport<'_> {
             self.adapter.sign(&mut call, &Token { secret, expires: None });
         }
         self.calls.borrow_mut().push(call.clone());
-        let reply = self.responses.borrow_mut().pop_front().expect("the script has a response for every request");
-        self.adapter.classify(&call, &reply).map_or(Ok(reply), Err)
+        let response = self.responses.borrow_mut().pop_front().expect("the script has a response for every request");
+        self.adapter.classify(&call, &response).map_or(Ok(response), Err)
     }
 }
 
@@ -93,7 +93,7 @@ pub(super) fn unversioned_record(fields: &Map<String, Value>) -> VendorRecord {
 }
 
 /// Runs every file of `tests/golden/{vendor}/`: the action `given` must send exactly `request` and,
-/// with the response `reply`, must result in `meaning`.
+/// with the response `response`, must result in `meaning`.
 pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(vendor);
     let mut files: Vec<_> = folder.read_dir().expect("golden files").map(|file| file.expect("a file").path()).collect();
@@ -102,11 +102,11 @@ pub(super) async fn run_golden(vendor: &str, adapter: &dyn Adapter) {
     for file in files {
         let name = file.display().to_string();
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(&file).expect("text")).expect("JSON");
-        let reply = golden
-            .get("reply")
-            .filter(|reply| !reply.is_null())
-            .map(|reply| parse_golden_response(reply, adapter.reply_headers()));
-        let transport = ScriptedTransport::new(adapter, reply);
+        let response = golden
+            .get("response")
+            .filter(|response| !response.is_null())
+            .map(|response| parse_golden_response(response, adapter.kept_headers()));
+        let transport = ScriptedTransport::new(adapter, response);
         let meaning = run_action(adapter, &transport, &golden["given"]).await;
         let requests: Vec<Value> = transport.calls.borrow().iter().map(golden_request).collect();
         let expected: Vec<Value> = golden.get("request").filter(|one| !one.is_null()).cloned().into_iter().collect();
@@ -172,8 +172,8 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
             ))
         }
         "create" => match adapter.plan_create(text("collection"), &object("fields")) {
-            Ok(planned) => golden_outcome(transport.send(planned.request).await.and_then(|reply| {
-                let created = adapter.parse_created(text("collection"), &reply)?;
+            Ok(planned) => golden_outcome(transport.send(planned.request).await.and_then(|response| {
+                let created = adapter.parse_created(text("collection"), &response)?;
                 Ok(json!({"created": created.id.as_str(), "record": created.record.as_ref().map(golden_record)}))
             })),
             Err(invalid) => golden_errors(&invalid),
@@ -213,8 +213,8 @@ async fn run_write(
     let losses: Vec<_> = planned.losses.iter().map(|loss| loss.name).collect();
     let done = if planned.completion == Completion::Now { "now" } else { "queued" };
     let mut meaning = json!({ "done": done, "losses": losses, "repeatable": planned.idempotent });
-    golden_outcome(transport.send(planned.request).await.map(|reply| {
-        if let Some(record) = transport.adapter.parse_updated(id, &reply).record {
+    golden_outcome(transport.send(planned.request).await.map(|response| {
+        if let Some(record) = transport.adapter.parse_updated(id, &response).record {
             meaning["updated"] = golden_record(&record);
         }
         meaning

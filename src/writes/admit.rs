@@ -1,10 +1,10 @@
 //! Step 1. No blocking write runs on the record, and a guarded write holds the record's lease.
 
 use super::command::WriteCommand;
-use super::lease::{LeaseGuard, acquire_lease, ensure_no_async_write};
-use super::outcome::EarlyReturn;
+use super::lease::{LeaseGuard, acquire_lease, ensure_not_blocked};
+use super::outcome::AttemptError;
 use super::problems::guarantee_unavailable;
-use super::task::WriteTask;
+use super::write_task::WriteTask;
 use crate::problem::Problem;
 use crate::record::RecordId;
 use crate::system::{Guarantee, System};
@@ -31,11 +31,11 @@ pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result
 
 /// Checks what the vendor can guarantee and that no blocking write (queued or unresolved) runs, and
 /// takes the lease that a guarded write needs.
-pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyReturn> {
+pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, AttemptError> {
     let WriteTask { gateway, system, command, context, .. } = *task;
     let is_native = check_guarantee(system, command)?;
     let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };
-    ensure_no_async_write(&gateway.store, system, id).await?;
-    let lease = if is_native { None } else { Some(acquire_lease(&gateway.store, system, id, context).await?) };
+    ensure_not_blocked(&gateway.journal, system, id).await?;
+    let lease = if is_native { None } else { Some(acquire_lease(&gateway.journal, system, id, context).await?) };
     Ok(Admitted { task, lease })
 }

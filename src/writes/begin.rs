@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::idempotency::{idempotency_claim, outcome_from_key};
 use super::in_flight_write::InFlightWrite;
-use super::lease::{LeaseGuard, WriterTurn};
-use super::outcome::EarlyReturn;
+use super::lease::{LeaseGuard, WriterBackoff};
+use super::outcome::AttemptError;
 use super::plan::Planned;
 use super::problems::{begin_failed, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
-use super::task::WriteTask;
+use super::write_task::WriteTask;
 use crate::journal::{BeginResult, Intent};
 use crate::record::{Precondition, RecordId};
 use crate::vendors::PlannedRequest;
@@ -23,7 +23,7 @@ pub(super) struct Journaled<'t> {
 }
 
 /// Stores the intent.
-pub(super) async fn journal(planned: Planned<'_>) -> Result<Journaled<'_>, EarlyReturn> {
+pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptError> {
     let Planned { task, lease, request, intent } = planned;
     let held = lease.as_ref().and_then(LeaseGuard::lease);
     let write = InFlightWrite { lease: held, ..intent.into() };
@@ -35,28 +35,28 @@ pub(super) async fn journal(planned: Planned<'_>) -> Result<Journaled<'_>, Early
     Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.gateway, write) })
 }
 
-async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyReturn> {
+async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptError> {
     let WriteTask { gateway, system, context, .. } = *task;
-    let intent = store_intent(task, write);
-    let mut turn = write.id().map(|id| WriterTurn::new(&gateway.store, system, id, context));
+    let intent = to_journal_intent(task, write);
+    let mut backoff = write.id().map(|id| WriterBackoff::new(&gateway.journal, system, id, context));
     loop {
-        let begun = gateway.store.begin(intent.clone()).await;
+        let begun = gateway.journal.begin(intent.clone()).await;
         match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
             BeginResult::Started => return Ok(()),
-            BeginResult::LeaseLost => return Err(EarlyReturn::LeaseLost),
+            BeginResult::LeaseLost => return Err(AttemptError::Restart),
             BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
             BeginResult::IdempotencyKey(state) => {
                 return Err(outcome_from_key(&gateway.metrics, system, task.command, state));
             }
-            BeginResult::LeaseHeld => match &mut turn {
-                Some(turn) => turn.wait(None).await?,
+            BeginResult::LeaseHeld => match &mut backoff {
+                Some(backoff) => backoff.wait(None).await?,
                 None => return Err(write_in_progress(system, None).into()),
             },
         }
     }
 }
 
-fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
+fn to_journal_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
     let WriteTask { system, command, context, .. } = *task;
     let precondition = command.precondition.as_ref().map(Precondition::to_header);
     // The ledger names the compared version only where `If-Match` does not.
@@ -73,7 +73,7 @@ fn store_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
         precondition,
         compared_etag,
         rebased_onto: write.rebased.as_ref().map(|rebased| rebased.onto.clone()),
-        has_plan: write.has_plan,
+        has_if_plan: write.has_if_plan,
         paths: Arc::clone(&write.intent) as _,
         losses: write.losses.clone(),
         is_async: write.is_async,

@@ -136,7 +136,7 @@ pub struct WriteCommand {
     /// The model that the caller sees the record in, with the fingerprint of its map.
     pub mapping: Option<Arc<str>>,
     /// `If-Plan`.
-    pub plan: Option<PlanTag>,
+    pub if_plan: Option<PlanTag>,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
 }

@@ -101,7 +101,7 @@ fn first_page(system: &System, id: &RecordId, since: i64) -> LedgerQuery {
 
 /// Searches the ledger for other writes of the record. `None`: the store is unavailable.
 pub(super) async fn find_concurrent_writes(
-    store: &Journal,
+    journal: &Journal,
     system: &System,
     write: &InFlightWrite,
 ) -> Option<ConcurrentWrites> {
@@ -111,7 +111,7 @@ pub(super) async fn find_concurrent_writes(
     let since = lookback_start(system, write);
     let mut query = first_page(system, id, since);
     // What a cut has taken away cannot be excluded.
-    let is_complete = store.is_complete_since(since).await.ok()?;
+    let is_complete = journal.is_complete_since(since).await.ok()?;
     if !is_complete {
         return Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true });
     }
@@ -120,7 +120,7 @@ pub(super) async fn find_concurrent_writes(
     let mut has_begun = false;
     let (mut unresolved, mut later) = (HashSet::new(), HashSet::new());
     for _ in 0..MAX_PAGES {
-        let page = store.ledger(query.clone()).await.ok()?;
+        let page = journal.ledger(query.clone()).await.ok()?;
         for entry in page.items {
             let Some(operation) = entry.operation else { continue };
             // A rebased write compared the state that it was applied to, not that of its tag.
@@ -151,7 +151,7 @@ pub(super) async fn find_concurrent_writes(
             } else if entry.state == OperationState::NotApplied.as_str() {
                 later.remove(&operation);
                 unresolved.remove(&operation);
-            } else if is_applied && !has_begun || !is_applied && ended_without_effect(store, &operation).await? {
+            } else if is_applied && !has_begun || !is_applied && ended_without_effect(journal, &operation).await? {
                 unresolved.remove(&operation);
             }
         }
@@ -169,8 +169,8 @@ pub(super) async fn find_concurrent_writes(
 
 /// Whether the final probe of a write that ended `unknown` showed values that are not its own.
 /// `None`: the store is unavailable.
-async fn ended_without_effect(store: &Journal, operation: &OperationId) -> Option<bool> {
-    let ended = store.operation(operation).await.ok()?;
+async fn ended_without_effect(journal: &Journal, operation: &OperationId) -> Option<bool> {
+    let ended = journal.operation(operation).await.ok()?;
     Some(ended.is_none_or(|ended| matches!(ended.observed, Some(ObservedState::Unchanged | ObservedState::Other))))
 }
 
@@ -178,7 +178,7 @@ async fn ended_without_effect(store: &Journal, operation: &OperationId) -> Optio
 /// other create has made. `None`: another create that is unresolved, or that ended `unknown`, could
 /// have made them; or that cannot be excluded.
 pub(super) async fn exclude_others_creates(
-    store: &Journal,
+    journal: &Journal,
     system: &System,
     write: &InFlightWrite,
     found: Vec<RecordId>,
@@ -187,11 +187,11 @@ pub(super) async fn exclude_others_creates(
         return Some(found);
     }
     let since = lookback_start(system, write);
-    if !store.is_complete_since(since).await.ok()? {
+    if !journal.is_complete_since(since).await.ok()? {
         return None;
     }
     // Read first: a create that ends meanwhile is listed with its record below.
-    let unresolved = store.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
+    let unresolved = journal.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
     let is_contested = unresolved.len() >= PAGE_SIZE
         || unresolved.iter().any(|(id, intent)| *id != write.operation && may_be_same_record(intent.as_deref(), write));
     if is_contested {
@@ -199,7 +199,7 @@ pub(super) async fn exclude_others_creates(
     }
     let mut left = Vec::new();
     for id in found {
-        let creates = list_creates(store, system, &id).await?;
+        let creates = list_creates(journal, system, &id).await?;
         if creates.iter().all(|create| *create == write.operation) {
             left.push(id);
         }
@@ -214,7 +214,7 @@ fn may_be_same_record(intent: Option<&str>, write: &InFlightWrite) -> bool {
 }
 
 /// The creates that made a record. `None`: the store is unavailable, or there are too many.
-async fn list_creates(store: &Journal, system: &System, record: &RecordId) -> Option<Vec<OperationId>> {
+async fn list_creates(journal: &Journal, system: &System, record: &RecordId) -> Option<Vec<OperationId>> {
     let mut query = OperationQuery {
         systems: vec![system.name.as_str().to_owned()],
         record: Some(record.as_str().to_owned()),
@@ -223,7 +223,7 @@ async fn list_creates(store: &Journal, system: &System, record: &RecordId) -> Op
     };
     let mut found = Vec::new();
     for _ in 0..MAX_PAGES {
-        let page = store.operations(query.clone()).await.ok()?;
+        let page = journal.operations(query.clone()).await.ok()?;
         let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
         found.extend(creates.map(|operation| operation.id));
         query.after = page.next;

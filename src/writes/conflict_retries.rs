@@ -6,8 +6,8 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 use super::outcome::WriteOutcome;
-use super::state::GatewayState;
-use super::task::WriteTask;
+use super::write_services::WriteServices;
+use super::write_task::WriteTask;
 use crate::problem::{Problem, ProblemKind};
 use crate::system::System;
 
@@ -33,7 +33,7 @@ impl ConflictRetries {
     }
 
     /// Pauses before the next attempt; `false` if there is no time for one.
-    pub(super) async fn pause(&mut self, gateway: &GatewayState, system: &System) -> bool {
+    pub(super) async fn pause(&mut self, gateway: &WriteServices, system: &System) -> bool {
         let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).mul_f64(fastrand::f64());
         if self.attempts >= MIN_ATTEMPTS && Instant::now() + pause >= self.until {
             return false;

@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
-use super::interim::save_interim_outcome;
+use super::interim_outcome::save_interim_outcome;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::problems::outcome_unknown;
 use super::reconcile_on_drop::ReconcileOnDrop;
 use super::record_outcome::record_outcome;
-use super::resolve::{Answer, Refusal, Resolution};
+use super::resolve::{NotAppliedReason, Resolution, SendResult};
 use super::send::Sent;
-use super::task::{WriteTask, accepted_success};
-use super::verify::verify_applied;
+use super::verify_applied::verify_applied;
+use super::write_task::{WriteTask, accepted_success};
 use crate::journal::InterimResponse;
 use crate::record::{SideEffect, VendorError};
 use crate::transport::VendorResponse;
@@ -35,10 +35,10 @@ pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
     let accepted_by_vendor = is_queued && result.is_ok();
     let finding = match result {
         Ok(response) => on_success(task, write, &response, is_queued).await,
-        Err(fault) => Box::pin(on_fault(task, write, fault)).await,
+        Err(fault) => Box::pin(on_vendor_error(task, write, fault)).await,
     };
     if finding.resolution == Resolution::Open {
-        write.ambiguous_fault = finding.fault;
+        write.ambiguous_error = finding.fault;
         write.calls.extend(task.session.take_calls());
         let outcome = Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
         return Resolved { outcome };
@@ -77,17 +77,17 @@ async fn on_success(
 }
 
 /// The vendor reported a fault, or its response was lost.
-async fn on_fault(task: &WriteTask<'_>, write: &mut InFlightWrite, fault: VendorError) -> Finding {
-    match (Answer::of_refusal(&fault), fault.effect) {
-        (Some(answer), _) => {
+async fn on_vendor_error(task: &WriteTask<'_>, write: &mut InFlightWrite, fault: VendorError) -> Finding {
+    match (SendResult::of_refusal(&fault), fault.effect) {
+        (Some(send_result), _) => {
             let finding = probe(task).explain_refusal(write, &fault, task.context.deadline).await;
-            match (answer, finding.resolution) {
+            match (send_result, finding.resolution) {
                 // The vendor's text suffices where the record cannot be read.
-                (Answer::Conflict | Answer::ConflictStatus, Resolution::Open) => {
-                    Finding { resolution: Resolution::NotApplied(Refusal::Conflict), ..finding }
+                (SendResult::Conflict | SendResult::ConflictStatus, Resolution::Open) => {
+                    Finding { resolution: Resolution::NotApplied(NotAppliedReason::Conflict), ..finding }
                 }
                 // One failure of the vendor is no verdict on a delete that may be repeated.
-                (_, Resolution::NotApplied(Refusal::Rejected)) => {
+                (_, Resolution::NotApplied(NotAppliedReason::Rejected)) => {
                     let repeated = probe(task).repeat_delete(write, finding, task.context.deadline).await;
                     match (repeated.resolution, &repeated.fault) {
                         (Resolution::Open, None) => await_resolution(task, write, task.context.deadline).await,
@@ -98,7 +98,7 @@ async fn on_fault(task: &WriteTask<'_>, write: &mut InFlightWrite, fault: Vendor
             }
         }
         (None, SideEffect::None) => {
-            Finding { fault: Some(Box::new(fault)), ..Resolution::NotApplied(Refusal::AsReported).into() }
+            Finding { fault: Some(Box::new(fault)), ..Resolution::NotApplied(NotAppliedReason::AsReported).into() }
         }
         (None, SideEffect::Unknown) => await_resolution(task, write, task.context.deadline).await,
     }
@@ -131,15 +131,15 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
     } else {
         outcome_unknown(task.system, &write.operation).into()
     };
-    let store = &task.gateway.store;
+    let journal = &task.gateway.journal;
     match write.response {
         ResponseState::Accepted if write.has_idempotency_key => {
-            save_interim_outcome(store, write, InterimResponse::Accepted, &outcome).await;
+            save_interim_outcome(journal, write, InterimResponse::Accepted, &outcome).await;
         }
         ResponseState::Accepted => {}
         _ => {
             write.blocks_record = true;
-            save_interim_outcome(store, write, InterimResponse::Unknown, &outcome).await;
+            save_interim_outcome(journal, write, InterimResponse::Unknown, &outcome).await;
         }
     }
     task.handed_off.set(true);

@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
-use super::outcome::EarlyReturn;
-use super::problems::{duplicate_in_progress, plan_changed, store_unavailable, write_in_progress};
+use super::outcome::AttemptError;
+use super::problems::{duplicate_in_progress, journal_unavailable, plan_changed, write_in_progress};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::ProblemKind;
 use crate::record::PlanPart;
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 
 /// Pairs of caller and key.
 type KeySet = HashSet<(String, String)>;
@@ -37,8 +37,8 @@ impl InFlightKeys {
         &self,
         system: &System,
         command: &WriteCommand,
-        context: &OpContext,
-    ) -> Result<Option<InFlightKeyGuard>, EarlyReturn> {
+        context: &CallerContext,
+    ) -> Result<Option<InFlightKeyGuard>, AttemptError> {
         let Some(key) = &command.idempotency else { return Ok(None) };
         let guard = self.try_acquire(&context.caller.0, &key.key);
         guard.map(Some).ok_or_else(|| duplicate_in_progress(system).into())
@@ -64,13 +64,13 @@ impl Drop for InFlightKeyGuard {
 
 /// Looks a key up: after authentication, before preconditions (http-rules 165).
 pub(super) async fn check_key(
-    (store, metrics): (&Journal, &Metrics),
+    (journal, metrics): (&Journal, &Metrics),
     system: &System,
     command: &WriteCommand,
-    context: &OpContext,
-) -> Result<(), EarlyReturn> {
+    context: &CallerContext,
+) -> Result<(), AttemptError> {
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
-    let state = store.lookup_idempotency_key(&claim).await.map_err(|error| store_unavailable(&error))?;
+    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unavailable(&error))?;
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
@@ -80,7 +80,7 @@ pub(super) fn outcome_from_key(
     system: &System,
     command: &WriteCommand,
     state: IdempotencyState,
-) -> EarlyReturn {
+) -> AttemptError {
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
         IdempotencyState::Mismatch if command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan) => {
@@ -95,7 +95,7 @@ pub(super) fn outcome_from_key(
         IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {
             Ok(outcome) => {
                 metrics.idempotent_replay();
-                EarlyReturn::Replay(Box::new(outcome))
+                AttemptError::Replay(Box::new(outcome))
             }
             Err(error) => ProblemKind::InternalError
                 .with_detail("The stored response to this Idempotency-Key cannot be read.")
@@ -106,7 +106,7 @@ pub(super) fn outcome_from_key(
 }
 
 /// The key that the intent claims.
-pub(super) fn idempotency_claim(command: &WriteCommand, context: &OpContext) -> Option<IdempotencyClaim> {
+pub(super) fn idempotency_claim(command: &WriteCommand, context: &CallerContext) -> Option<IdempotencyClaim> {
     let key = command.idempotency.as_ref()?;
     Some(IdempotencyClaim { caller: context.caller.to_string(), key: key.key.clone(), fingerprint: key.fingerprint })
 }

@@ -10,7 +10,7 @@ use super::active_probes::ProbeControl;
 use super::intent::{WriteIntent, time_since};
 use super::outcome::SuccessBody;
 use crate::journal::Lease;
-use crate::record::{RecordId, VendorCallLog, VendorError};
+use crate::record::{RecordId, VendorError, VendorRequestLog};
 use crate::system::{Guarantee, SystemPolicy};
 
 /// The minimum time for resolving an adopted write, unless its timeout is shorter. It was not
@@ -25,9 +25,9 @@ pub(super) struct InFlightWrite {
     /// The record that a create has made, once it is found.
     pub created_id: Option<RecordId>,
     /// The vendor's refusal whose meaning no read has shown yet. The write is then not sent again.
-    pub ambiguous_fault: Option<Box<VendorError>>,
+    pub ambiguous_error: Option<Box<VendorError>>,
     /// The vendor requests made for it.
-    pub calls: Vec<VendorCallLog>,
+    pub calls: Vec<VendorRequestLog>,
     /// The lease it holds.
     pub lease: Option<Lease>,
     /// What its caller got so far.
@@ -41,7 +41,7 @@ pub(super) struct InFlightWrite {
     pub recorded: bool,
     /// Whether its operation has ended in the store without this process: it is not sent again, and
     /// no longer counted.
-    pub is_released: bool,
+    pub has_ended_elsewhere: bool,
     /// Wakes its probe at an operator's request.
     pub probe_control: Option<Arc<ProbeControl>>,
     /// When a process adopted it from another one for the first time, in milliseconds since 1970:
@@ -66,14 +66,14 @@ impl From<WriteIntent> for InFlightWrite {
         Self {
             intent: Arc::new(intent),
             created_id: None,
-            ambiguous_fault: None,
+            ambiguous_error: None,
             calls: Vec::new(),
             lease: None,
             response: ResponseState::None,
             blocks_record: false,
             lost_at: None,
             recorded: false,
-            is_released: false,
+            has_ended_elsewhere: false,
             probe_control: None,
             first_adopted_ms: None,
         }
@@ -97,7 +97,7 @@ impl InFlightWrite {
     /// Whether the gateway keeps all its other writers from the record, as it does until a guarded
     /// write ends: what a read then shows is no other write's effect.
     pub(super) fn is_exclusive(&self) -> bool {
-        self.guarantee == Guarantee::Guarded && !self.is_released
+        self.guarantee == Guarantee::Guarded && !self.has_ended_elsewhere
     }
 
     /// How much longer its outcome is probed.

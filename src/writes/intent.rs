@@ -15,7 +15,7 @@ use crate::record::{
     write_fields_pointer,
 };
 use crate::system::Guarantee;
-use crate::transport::VendorCallKind;
+use crate::transport::VendorRequestKind;
 use crate::vendors::{Completion, PlannedRequest};
 
 /// What a write is to do, and what reconciling it needs. It never changes once the operation has
@@ -51,7 +51,8 @@ pub(super) struct WriteIntent {
     pub rebased: Option<AppliedRebase>,
     /// Whether it was compared with a plan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub has_plan: bool,
+    #[serde(rename = "has_plan")]
+    pub has_if_plan: bool,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
     /// Whether it blocks its record from the start: it is queued, or its caller sent
@@ -227,7 +228,7 @@ impl WriteIntent {
 
     /// The planned request, if it is safe to send again.
     pub(super) fn build_resendable_request(planned: &PlannedRequest, guarantee: Guarantee) -> Option<StoredRequest> {
-        let is_safe = guarantee == Guarantee::Native || planned.request.kind == VendorCallKind::Delete;
+        let is_safe = guarantee == Guarantee::Native || planned.request.kind == VendorRequestKind::Delete;
         let is_direct = planned.completion == Completion::Now;
         (planned.idempotent && is_safe && is_direct).then(|| StoredRequest::new(planned.request.clone()))
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::problems::{store_unavailable, write_in_progress};
+use super::problems::{journal_unavailable, write_in_progress};
 use crate::journal::{Journal, Lease, LeaseResult};
 use crate::problem::Problem;
 use crate::record::{OperationId, RecordId};
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 
 /// The first pause while another writer holds the record.
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
@@ -17,7 +17,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(250);
 
 /// A held lease, which is released on drop unless a begun write keeps it.
 pub(super) struct LeaseGuard {
-    store: Journal,
+    journal: Journal,
     lease: Option<Lease>,
 }
 
@@ -37,51 +37,51 @@ impl Drop for LeaseGuard {
     fn drop(&mut self) {
         if let Some(lease) = self.lease.take() {
             // The first poll queues the command. If that fails, the lease expires.
-            let _ = self.store.release(&lease).now_or_never();
+            let _ = self.journal.release(&lease).now_or_never();
         }
     }
 }
 
 /// Waits for the lease of a record and takes it.
 pub(super) async fn acquire_lease(
-    store: &Journal,
+    journal: &Journal,
     system: &System,
     id: &RecordId,
-    context: &OpContext,
+    context: &CallerContext,
 ) -> Result<LeaseGuard, Problem> {
-    let mut turn = WriterTurn::new(store, system, id, context);
+    let mut backoff = WriterBackoff::new(journal, system, id, context);
     loop {
         // The lease lasts until the request is sent, however long the transport queues it.
         let until_sent = context.deadline.saturating_duration_since(Instant::now()) + system.policy.timeout;
         let ttl = system.lease_ttl().max(until_sent);
-        let acquired = store.acquire(system.name.as_str(), id.as_str(), ttl).await;
-        let running = match acquired.map_err(|error| store_unavailable(&error))? {
-            LeaseResult::Lease(lease) => return Ok(LeaseGuard { store: store.clone(), lease: Some(lease) }),
+        let acquired = journal.acquire(system.name.as_str(), id.as_str(), ttl).await;
+        let running = match acquired.map_err(|error| journal_unavailable(&error))? {
+            LeaseResult::Lease(lease) => return Ok(LeaseGuard { journal: journal.clone(), lease: Some(lease) }),
             LeaseResult::Held => None,
             LeaseResult::Running(operation) => Some(operation),
         };
-        turn.wait(running.as_ref()).await?;
+        backoff.wait(running.as_ref()).await?;
     }
 }
 
 /// Waits with growing pauses for another writer of a record.
-pub(super) struct WriterTurn<'w> {
-    store: &'w Journal,
+pub(super) struct WriterBackoff<'w> {
+    journal: &'w Journal,
     system: &'w System,
     id: &'w RecordId,
-    context: &'w OpContext,
+    context: &'w CallerContext,
     pause: Duration,
 }
 
-impl<'w> WriterTurn<'w> {
-    pub(super) fn new(store: &'w Journal, system: &'w System, id: &'w RecordId, context: &'w OpContext) -> Self {
-        Self { store, system, id, context, pause: MIN_BACKOFF }
+impl<'w> WriterBackoff<'w> {
+    pub(super) fn new(journal: &'w Journal, system: &'w System, id: &'w RecordId, context: &'w CallerContext) -> Self {
+        Self { journal, system, id, context, pause: MIN_BACKOFF }
     }
 
     /// Rejects at once while a blocking write runs; pauses, deadline permitting, while another
     /// write is sent.
     pub(super) async fn wait(&mut self, running: Option<&OperationId>) -> Result<(), Problem> {
-        ensure_no_async_write(self.store, self.system, self.id).await?;
+        ensure_not_blocked(self.journal, self.system, self.id).await?;
         if Instant::now() + self.pause >= self.context.deadline {
             return Err(write_in_progress(self.system, running));
         }
@@ -93,8 +93,10 @@ impl<'w> WriterTurn<'w> {
 
 /// Rejects with 409 while a blocking write (queued or unresolved) of the record runs (contract
 /// 4.4).
-pub(super) async fn ensure_no_async_write(store: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
-    let running =
-        store.async_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| store_unavailable(&error))?;
+pub(super) async fn ensure_not_blocked(journal: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
+    let running = journal
+        .blocking_write_on(system.name.as_str(), id.as_str())
+        .await
+        .map_err(|error| journal_unavailable(&error))?;
     running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))
 }

@@ -13,9 +13,9 @@ use super::intent::WriteIntent;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::OutcomeProbe;
 use super::record_outcome::late_verdict;
-use super::state::GatewayState;
-use super::task::accepted_success;
-use super::verify::resolve_and_verify;
+use super::verify_applied::resolve_and_verify;
+use super::write_services::WriteServices;
+use super::write_task::accepted_success;
 use crate::journal::{JournalError, Verdict, VerdictResult};
 use crate::record::{Action, Operation, OperationId, OperationState};
 use crate::system::{System, VendorSession};
@@ -45,7 +45,7 @@ pub enum ProbeRequestResult {
 /// # Errors
 /// The store is unavailable.
 pub(crate) async fn probe_again(
-    gateway: &Arc<GatewayState>,
+    gateway: &Arc<WriteServices>,
     operation: &Operation,
     operator: Operator,
 ) -> Result<ProbeRequestResult, JournalError> {
@@ -77,27 +77,27 @@ pub(crate) async fn probe_again(
     }
 }
 
-async fn stored_intent(gateway: &GatewayState, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
-    let recovery = gateway.store.recovery_of(operation).await?;
+async fn stored_intent(gateway: &WriteServices, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
+    let recovery = gateway.journal.recovery_of(operation).await?;
     Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 async fn run_probe(
-    gateway: Arc<GatewayState>,
+    gateway: Arc<WriteServices>,
     system: Arc<System>,
     intent: WriteIntent,
     operator: Operator,
     _guard: ActiveProbeGuard,
 ) {
     // Others may have written the record since the write has ended: it is never sent again.
-    let mut write = InFlightWrite { response: ResponseState::Unknown, is_released: true, ..intent.into() };
+    let mut write = InFlightWrite { response: ResponseState::Unknown, has_ended_elsewhere: true, ..intent.into() };
     let trace = TraceContext::new_root();
     let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + PROBE_TIMEOUT);
     let probe = OutcomeProbe { gateway: &gateway, system: &system, session: &session };
     let finding = resolve_and_verify(&probe, &mut write, Instant::now(), PROBE_TIMEOUT).await;
     let resolution = finding.resolution.as_str();
     let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
-    match gateway.store.record_verdict(verdict).await {
+    match gateway.journal.record_verdict(verdict).await {
         Ok(result) => {
             tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write probed again");
         }
@@ -106,8 +106,8 @@ async fn run_probe(
 }
 
 /// Ends an operation with the verdict of a person. Its record is free at once.
-pub(crate) async fn resolve(
-    gateway: &GatewayState,
+pub(crate) async fn record_verdict_by_hand(
+    gateway: &WriteServices,
     operation: &Operation,
     state: OperationState,
     note: String,
@@ -127,7 +127,7 @@ pub(crate) async fn resolve(
         replay_json: intent.filter(|_| state == OperationState::Applied).and_then(replay_of_applied),
         min_age: MIN_AGE,
     };
-    let result = gateway.store.record_verdict(verdict).await?;
+    let result = gateway.journal.record_verdict(verdict).await?;
     if result == VerdictResult::Recorded {
         // A running probe sees that the operation has ended.
         gateway.active_probes.wake(&operation.id);

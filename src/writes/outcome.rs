@@ -56,16 +56,16 @@ pub struct WriteResponse {
 }
 
 /// Why an attempt ended without a resolution.
-pub(super) enum EarlyReturn {
+pub(super) enum AttemptError {
     /// It is rejected, or there is nothing to change.
     Outcome(Box<WriteOutcome>),
     /// An earlier request with its `Idempotency-Key` has this outcome.
     Replay(Box<WriteOutcome>),
     /// The attempt must start again: its lease was lost, or the write now needs one.
-    LeaseLost,
+    Restart,
 }
 
-impl From<Problem> for EarlyReturn {
+impl From<Problem> for AttemptError {
     fn from(problem: Problem) -> Self {
         Self::Outcome(Box::new(problem.into()))
     }

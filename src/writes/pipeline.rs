@@ -1,57 +1,57 @@
 //! The write pipeline: one write in five steps, from its `Idempotency-Key` to its response.
 
 use super::admit::admit;
-use super::begin::journal;
+use super::begin::journal_intent;
 use super::command::WriteCommand;
 use super::conflict_retries::{ConflictRetries, retryable_conflict};
 use super::finish::{Resolved, finish};
 use super::idempotency::check_key;
-use super::outcome::{EarlyReturn, WriteOutcome, WriteResponse};
+use super::outcome::{AttemptError, WriteOutcome, WriteResponse};
 use super::plan::plan;
-use super::problems::{contended, lease_retries_exhausted};
+use super::problems::{contended, restarts_exhausted};
 use super::schema_check::check_request;
 use super::send::send;
-use super::state::GatewayState;
-use super::task::{Responder, SentOperation, WriteTask, build_response};
+use super::write_services::WriteServices;
+use super::write_task::{Responder, SentOperation, WriteTask, build_response};
 use crate::metrics::RebaseOutcome;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 
-/// How often a write starts again because its lease was lost before it was sent.
-const MAX_LEASE_RETRIES: usize = 2;
+/// How often an attempt starts again without having sent a request.
+const MAX_RESTARTS: usize = 2;
 
 /// One attempt. Each step owns the result of the step before it; the first failure is the outcome.
-async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, EarlyReturn> {
+async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, AttemptError> {
     let admitted = admit(task).await?;
     let planned = plan(admitted).await?;
-    let journaled = journal(planned).await?;
+    let journaled = journal_intent(planned).await?;
     let sent = send(journaled).await;
     Ok(finish(sent).await)
 }
 
 /// Repeats the attempt after a lost lease, a conflict with `If-Match: *` or a rebase, or a busy
 /// vendor, until the deadline.
-async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyReturn> {
+async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptError> {
     let (gateway, system) = (task.gateway, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
-    let mut lease_losses = 0;
-    let mut was_native = false;
+    let mut restarts = 0;
+    let mut has_fallen_back = false;
     loop {
         // The operation of an earlier attempt has ended.
         task.sent_operation.replace(None);
         // Attempts of this process for one record do not race each other.
         let may_race = task.is_if_match_any() || task.must_read.get();
-        let turn = match task.command.op.record().filter(|_| may_race) {
+        let queue_guard = match task.command.op.record().filter(|_| may_race) {
             Some(id) => gateway.record_queues.enter(&system.name, id, conflicts.until).await,
             None => None,
         };
         let result = attempt(task).await;
-        drop(turn);
+        drop(queue_guard);
         match result {
             // The adapter now reports that the vendor does not compare: the next attempt is
             // guarded.
-            Ok(Resolved { outcome }) if may_go_on_guarded(task, &outcome) && !was_native => {
-                was_native = true;
+            Ok(Resolved { outcome }) if should_fall_back_to_guarded(task, &outcome) && !has_fallen_back => {
+                has_fallen_back = true;
             }
             Ok(Resolved { outcome }) => match retryable_conflict(task, &outcome) {
                 Some(conflict) if conflicts.pause(gateway, system).await => {
@@ -60,7 +60,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
                 Some(_) => return give_up(task, outcome),
                 None => return Ok(outcome),
             },
-            Err(EarlyReturn::LeaseLost) if lease_losses < MAX_LEASE_RETRIES => lease_losses += 1,
+            Err(AttemptError::Restart) if restarts < MAX_RESTARTS => restarts += 1,
             Err(early) => return Err(early),
         }
     }
@@ -68,14 +68,14 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
 
 /// Whether the vendor did nothing because it compares no versions in the record's collection, and
 /// the caller accepts that the gateway compares.
-fn may_go_on_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
+fn should_fall_back_to_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
     let WriteOutcome::Problem(problem) = outcome else { return false };
     let is_not_compared = problem.name == ProblemKind::GuaranteeUnavailable;
     is_not_compared && !task.command.require_native && !task.has_responded()
 }
 
 /// The outcome of a write that met a conflict at every attempt.
-fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, EarlyReturn> {
+fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, AttemptError> {
     let (gateway, system) = (task.gateway, task.system);
     match &outcome {
         WriteOutcome::Problem(problem) if problem.name == ProblemKind::PreconditionFailed => {
@@ -92,19 +92,19 @@ fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, 
 
 /// Runs a write to its end and responds to its caller, which may have disconnected.
 pub(super) async fn run(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     command: &WriteCommand,
-    context: &OpContext,
+    context: &CallerContext,
     responder: Responder,
     sent_operation: &SentOperation,
 ) {
     let task = WriteTask::new((gateway, system), command, context, sent_operation, Some(responder));
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
-        Err(EarlyReturn::Outcome(outcome)) => (*outcome, false),
-        Err(EarlyReturn::Replay(outcome)) => (*outcome, true),
-        Err(EarlyReturn::LeaseLost) => (lease_retries_exhausted().into(), false),
+        Err(AttemptError::Outcome(outcome)) => (*outcome, false),
+        Err(AttemptError::Replay(outcome)) => (*outcome, true),
+        Err(AttemptError::Restart) => (restarts_exhausted().into(), false),
     };
     let response = build_response(gateway, outcome, replayed).await;
     let undelivered = match task.responder.take() {
@@ -119,23 +119,23 @@ pub(super) async fn run(
 }
 
 /// The key is held until the write has ended, even if its caller disconnects.
-async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyReturn> {
+async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptError> {
     let WriteTask { gateway, system, command, context, .. } = *task;
-    let check = async || check_key((&gateway.store, &gateway.metrics), system, command, context).await;
+    let check = async || check_key((&gateway.journal, &gateway.metrics), system, command, context).await;
     let claimed = gateway.in_flight_keys.claim(system, command, context);
     let _key_guard = match (check().await, claimed) {
         // The first request still runs in this process, even if the store has an outcome for it.
-        (Err(EarlyReturn::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
+        (Err(AttemptError::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
     check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The problem of an unconfirmed begin names its operation; the key does not.
-        Err(EarlyReturn::Outcome(outcome)) if !outcome.is_unknown() => {
+        Err(AttemptError::Outcome(outcome)) if !outcome.is_unknown() => {
             // The first request with this key may have begun at another replica since the check
             // above, and may be the cause: its write makes the ETag stale, or leaves nothing to
             // change.
-            check().await.and(Err(EarlyReturn::Outcome(outcome)))
+            check().await.and(Err(AttemptError::Outcome(outcome)))
         }
         other => other,
     }

@@ -8,20 +8,20 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 pub use calls::PreviewCall;
-pub use document::{Change, ExpectedResponse, LossView, Preview, PreviewCompletion};
+pub use document::{ExpectedResponse, LossView, Preview, PreviewChange, PreviewCompletion};
 
 use super::admit::check_guarantee;
 use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
-use super::plan::{Draft, PlanSubject, draft, max_ttl_ms};
-use super::problems::store_unavailable;
+use super::plan::{Draft, PlanTagInput, build_draft, max_ttl_ms};
+use super::problems::journal_unavailable;
 use super::schema_check::check_request;
-use super::state::GatewayState;
-use super::task::WriteTask;
+use super::write_services::WriteServices;
+use super::write_task::WriteTask;
 use crate::metrics::PlanOutcome;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, FieldChange, PlanTag, RawJson, RecordId};
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 use crate::vendors::{Completion, DataLoss, PlannedRequest};
 
 /// The most changes that a preview shows.
@@ -32,10 +32,10 @@ const MAX_CHANGES: usize = 1000;
 /// # Errors
 /// What stops the write by its caller's fault, with the same problem.
 pub(crate) async fn preview(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     command: &WriteCommand,
-    context: &OpContext,
+    context: &CallerContext,
     plan_ttl: Duration,
 ) -> Result<Preview, Problem> {
     let sent_operation = RefCell::new(None);
@@ -43,25 +43,25 @@ pub(crate) async fn preview(
     check_request(&task).await?;
     check_guarantee(system, command)?;
     let is_blocked = is_blocked(&task).await?;
-    let draft = draft(&task).await?;
+    let draft = build_draft(&task).await?;
     let ttl_ms = u64::try_from(plan_ttl.as_millis()).unwrap_or_default().min(max_ttl_ms(&task));
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let expires_ms = now_ms.saturating_add(ttl_ms);
     let key = gateway.plan_key().await?;
-    let plan = PlanTag::sign(key, &subject(&draft).digests(key, &task), expires_ms);
+    let plan = PlanTag::sign(key, &plan_tag_input(&draft).digests(key, &task), expires_ms);
     gateway.metrics.plan(system.index, PlanOutcome::Made);
-    Ok(show(&task, draft, is_blocked, &plan, expires_ms))
+    Ok(build_preview(&task, draft, is_blocked, &plan, expires_ms))
 }
 
 /// Whether a queued or an unresolved write of the record runs, so that this one would be refused.
 async fn is_blocked(task: &WriteTask<'_>) -> Result<bool, Problem> {
     let Some(id) = task.command.op.record() else { return Ok(false) };
-    let running = task.gateway.store.async_write_on(task.system.name.as_str(), id.as_str()).await;
-    Ok(running.map_err(|error| store_unavailable(&error))?.is_some())
+    let running = task.gateway.journal.blocking_write_on(task.system.name.as_str(), id.as_str()).await;
+    Ok(running.map_err(|error| journal_unavailable(&error))?.is_some())
 }
 
-fn subject(draft: &Draft) -> PlanSubject<'_> {
-    PlanSubject {
+fn plan_tag_input(draft: &Draft) -> PlanTagInput<'_> {
+    PlanTagInput {
         based_on: draft.based_on.as_deref(),
         request: draft.planned.as_ref().map(|planned| &planned.request),
         losses: draft.losses().iter().map(|loss| loss.name).collect(),
@@ -75,7 +75,7 @@ impl Draft {
     }
 }
 
-fn show(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, expires_ms: u64) -> Preview {
+fn build_preview(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, expires_ms: u64) -> Preview {
     let (system, command) = (task.system, task.command);
     let expires = jiff::Timestamp::from_millisecond(expires_ms.try_into().unwrap_or(i64::MAX));
     let losses = draft.losses().iter().map(|loss| LossView {
@@ -95,16 +95,16 @@ fn show(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &PlanTag, ex
         changes_nothing: draft.planned.is_none(),
         losses: losses.collect(),
         calls: draft.planned.iter().map(|planned| PreviewCall::new(system, &planned.request)).collect(),
-        then: then(task, &draft, is_queued),
-        would: expected_response(task, &draft, is_queued, is_blocked),
+        then: describe_completion(task, &draft, is_queued),
+        would: predict_response(task, &draft, is_queued, is_blocked),
         warnings: draft.rebased.iter().map(AppliedRebase::warning).chain(task.schema.warnings()).collect(),
         changes_cut: draft.changes.len() > MAX_CHANGES,
-        changes: draft.changes.into_iter().take(MAX_CHANGES).map(Change::from).collect(),
+        changes: draft.changes.into_iter().take(MAX_CHANGES).map(PreviewChange::from).collect(),
         based_on: draft.based_on,
     }
 }
 
-impl From<FieldChange> for Change {
+impl From<FieldChange> for PreviewChange {
     fn from(change: FieldChange) -> Self {
         Self {
             from: change.old_value.as_ref().map(RawJson::from),
@@ -115,7 +115,7 @@ impl From<FieldChange> for Change {
 }
 
 /// The response that the write would have.
-fn expected_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> ExpectedResponse {
+fn predict_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> ExpectedResponse {
     let (system, command) = (task.system, task.command);
     let refusal =
         |problem: ProblemKind| ExpectedResponse { status: problem.spec().status, problem: Some(problem.as_str()) };
@@ -147,7 +147,7 @@ fn has_body(task: &WriteTask<'_>, draft: &Draft) -> bool {
 }
 
 /// What follows the call, in words.
-fn then(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
+fn describe_completion(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> String {
     let Some(PlannedRequest { .. }) = &draft.planned else { return "nothing is sent".to_owned() };
     if is_queued {
         let timeout = format_duration(task.system.policy.completion_timeout);

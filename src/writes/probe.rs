@@ -13,11 +13,11 @@ use tokio::time::Instant;
 use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_concurrent_writes};
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
-use super::interim::block_record;
+use super::interim_outcome::block_record;
 use super::resend::{repeatable_delete, resend};
-use super::resolve::{Answer, Evidence, Resolution, Seen, needs_ledger, resolve, resolve_finally};
-use super::state::GatewayState;
+use super::resolve::{Evidence, ObservedRecord, Resolution, SendResult, needs_ledger, resolve, resolve_finally};
 use super::stored_request::StoredRequest;
+use super::write_services::WriteServices;
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
@@ -26,7 +26,7 @@ use crate::system::{System, VendorSession};
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The minimum age of an operation that can be resolved by hand, minus a margin for clock skew.
-const MIN_RELEASE_AGE: Duration = Duration::from_secs(50);
+const MIN_AGE_TO_END_BY_HAND: Duration = Duration::from_secs(50);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
@@ -55,7 +55,7 @@ impl From<Resolution> for Finding {
 
 /// What a read and the ledger show.
 struct Observation {
-    seen: Seen,
+    seen: ObservedRecord,
     record: Option<VendorRecord>,
     concurrent: ConcurrentWrites,
 }
@@ -66,8 +66,8 @@ struct Stability(Option<(String, Instant)>);
 
 impl Stability {
     /// Whether the record has kept its version for `duration`.
-    fn has_lasted(&mut self, seen: &Seen, duration: Duration) -> bool {
-        let Seen::Record(etag, _) = seen else { return false };
+    fn has_lasted(&mut self, seen: &ObservedRecord, duration: Duration) -> bool {
+        let ObservedRecord::Record(etag, _) = seen else { return false };
         match &self.0 {
             Some((known, since)) if known == etag => since.elapsed() >= duration,
             _ => {
@@ -81,7 +81,7 @@ impl Stability {
 /// Reads a system's records to resolve writes.
 #[derive(Clone, Copy)]
 pub(super) struct OutcomeProbe<'p> {
-    pub gateway: &'p GatewayState,
+    pub gateway: &'p WriteServices,
     pub system: &'p System,
     pub session: &'p VendorSession<'p>,
 }
@@ -104,7 +104,7 @@ impl OutcomeProbe<'_> {
         loop {
             // One poll may be many requests: a vendor's list is read page by page.
             let deadline = until.max(Instant::now() + min_probe_time);
-            self.release_if_ended(write).await;
+            self.check_ended_elsewhere(write).await;
             let control = write.probe_control.clone();
             if let Some(control) = &control {
                 control.set_polling(true);
@@ -116,7 +116,7 @@ impl OutcomeProbe<'_> {
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
-            block_record(&self.gateway.store, write).await;
+            block_record(&self.gateway.journal, write).await;
             let pause_end = (Instant::now() + pause).min(until);
             match &control {
                 Some(control) => control.pause(pause_end).await,
@@ -125,42 +125,44 @@ impl OutcomeProbe<'_> {
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
             if let Some(lease) = &write.lease {
                 // A lost lease does not change what was sent; it only lets others write.
-                let _ = self.gateway.store.renew(lease, self.system.lease_ttl()).await;
+                let _ = self.gateway.journal.renew(lease, self.system.lease_ttl()).await;
             }
         }
     }
 
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
-    async fn release_if_ended(&self, write: &mut InFlightWrite) {
-        if write.is_released || write.age() < MIN_RELEASE_AGE {
+    async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_END_BY_HAND {
             return;
         }
-        write.is_released = !self.gateway.store.is_running(&write.operation).await.unwrap_or(true);
-        if write.is_released {
+        write.has_ended_elsewhere = !self.gateway.journal.is_running(&write.operation).await.unwrap_or(true);
+        if write.has_ended_elsewhere {
             self.gateway.count_finished(self.system, write);
-            self.gateway.store.forget_blocking(&write.operation);
+            self.gateway.journal.forget_blocking(&write.operation);
         }
     }
 
     async fn poll(&self, write: &InFlightWrite, deadline: Instant, stability: &mut Stability) -> Finding {
-        if let Some(fault) = &write.ambiguous_fault {
+        if let Some(fault) = &write.ambiguous_error {
             return self.explain_refusal(write, fault, deadline).await;
         }
-        let answer = match &write.resendable_request {
-            Some(request) if write.is_bound_to_version() && !write.is_released => {
+        let send_result = match &write.resendable_request {
+            Some(request) if write.is_bound_to_version() && !write.has_ended_elsewhere => {
                 match self.resend(write, request, deadline).await {
-                    Some(Answer::Success) => return Resolution::Applied.into(),
-                    Some(answer) => answer,
+                    Some(SendResult::Success) => return Resolution::Applied.into(),
+                    Some(send_result) => send_result,
                     None => return Resolution::Open.into(),
                 }
             }
-            _ => Answer::Lost,
+            _ => SendResult::Lost,
         };
-        let Some(observation) = self.observe(write, answer, deadline).await else { return Resolution::Open.into() };
+        let Some(observation) = self.observe(write, send_result, deadline).await else {
+            return Resolution::Open.into();
+        };
         let stable_for = STABLE_FOR.min(self.system.policy.completion_timeout / 4);
         let is_stable = stability.has_lasted(&observation.seen, stable_for);
-        let finding = self.decide(write, answer, observation, is_stable, resolve).await;
+        let finding = self.decide(write, send_result, observation, is_stable, resolve).await;
         match finding.resolution {
             Resolution::Open => self.repeat_delete(write, finding, deadline).await,
             _ => finding,
@@ -173,14 +175,14 @@ impl OutcomeProbe<'_> {
         let record = finding.record.as_ref();
         let Some(request) = repeatable_delete(self.gateway, self.system, write, record).await else { return finding };
         match (self.resend(write, request, deadline).await, &finding.fault) {
-            (Some(Answer::Success), _) => Resolution::Applied.into(),
-            (Some(Answer::Lost), _) => Resolution::Open.into(),
+            (Some(SendResult::Success), _) => Resolution::Applied.into(),
+            (Some(SendResult::Lost), _) => Resolution::Open.into(),
             (Some(_), Some(fault)) => self.explain_refusal(write, fault, deadline).await,
             _ => finding,
         }
     }
 
-    async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<Answer> {
+    async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<SendResult> {
         self.session.set_deadline(deadline);
         self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
         resend(self.session, write, request).await
@@ -193,38 +195,38 @@ impl OutcomeProbe<'_> {
         fault: &VendorError,
         deadline: Instant,
     ) -> Finding {
-        let answer = Answer::of_refusal(fault).unwrap_or(Answer::Lost);
+        let send_result = SendResult::of_refusal(fault).unwrap_or(SendResult::Lost);
         let fault = Some(Box::new(fault.clone()));
-        let Some(observation) = self.observe(write, answer, deadline).await else {
+        let Some(observation) = self.observe(write, send_result, deadline).await else {
             return Finding { fault, ..Resolution::Open.into() };
         };
-        Finding { fault, ..self.decide(write, answer, observation, false, resolve).await }
+        Finding { fault, ..self.decide(write, send_result, observation, false, resolve).await }
     }
 
     /// What a read shows after the vendor has reported success.
     pub(super) async fn explain_success(&self, write: &InFlightWrite, record: VendorRecord) -> Finding {
-        let (Some(id), answer) = (write.id(), Answer::Success) else { return Resolution::Applied.into() };
-        let seen = Seen::Record(self.system.etag_header(id, &record), record.fields.to_map());
-        let concurrent = match self.concurrent_writes(write, answer, &seen).await {
+        let (Some(id), send_result) = (write.id(), SendResult::Success) else { return Resolution::Applied.into() };
+        let seen = ObservedRecord::Record(self.system.etag_header(id, &record), record.fields.to_map());
+        let concurrent = match self.concurrent_writes(write, send_result, &seen).await {
             Some(concurrent) => concurrent,
             None => ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() },
         };
         let observation = Observation { seen, record: Some(record), concurrent };
-        self.decide(write, answer, observation, false, resolve).await
+        self.decide(write, send_result, observation, false, resolve).await
     }
 
     /// The outcome once the time to find it is over. Even then one read may prove that the write
     /// was applied, which no earlier poll could.
     pub(super) async fn final_probe(&self, write: &InFlightWrite, deadline: Instant) -> Finding {
-        let fault = write.ambiguous_fault.clone();
-        let answer = match &fault {
-            Some(fault) => Answer::of_refusal(fault).unwrap_or(Answer::Lost),
-            None if write.is_bound_to_version() => Answer::LostThenRefused,
-            None => Answer::Lost,
+        let fault = write.ambiguous_error.clone();
+        let send_result = match &fault {
+            Some(fault) => SendResult::of_refusal(fault).unwrap_or(SendResult::Lost),
+            None if write.is_bound_to_version() => SendResult::LostThenRefused,
+            None => SendResult::Lost,
         };
-        match self.observe(write, answer, deadline).await {
+        match self.observe(write, send_result, deadline).await {
             Some(observation) if write.id().is_some() => {
-                Finding { fault, ..self.decide(write, answer, observation, false, resolve_finally).await }
+                Finding { fault, ..self.decide(write, send_result, observation, false, resolve_finally).await }
             }
             _ => Resolution::Unknown(None).into(),
         }
@@ -232,25 +234,30 @@ impl OutcomeProbe<'_> {
 
     /// Reads the record, and the ledger where it makes a difference. `None`: one of them cannot be
     /// read.
-    async fn observe(&self, write: &InFlightWrite, answer: Answer, deadline: Instant) -> Option<Observation> {
+    async fn observe(&self, write: &InFlightWrite, send_result: SendResult, deadline: Instant) -> Option<Observation> {
         let (seen, record) = if let ExpectedState::Created { .. } = &write.expected {
-            (Seen::Created(self.find_created(write, deadline).await?), None)
+            (ObservedRecord::Created(self.find_created(write, deadline).await?), None)
         } else {
             let id = write.id()?;
             match self.session.read_confirming_absence(self.system, id, deadline).await.ok()? {
                 Some(record) => {
-                    (Seen::Record(self.system.etag_header(id, &record), record.fields.to_map()), Some(record))
+                    (ObservedRecord::Record(self.system.etag_header(id, &record), record.fields.to_map()), Some(record))
                 }
-                None => (Seen::Absent, None),
+                None => (ObservedRecord::Absent, None),
             }
         };
-        let concurrent = self.concurrent_writes(write, answer, &seen).await?;
+        let concurrent = self.concurrent_writes(write, send_result, &seen).await?;
         Some(Observation { seen, record, concurrent })
     }
 
-    async fn concurrent_writes(&self, write: &InFlightWrite, answer: Answer, seen: &Seen) -> Option<ConcurrentWrites> {
-        if needs_ledger(write, write.is_exclusive(), answer, seen) {
-            find_concurrent_writes(&self.gateway.store, self.system, write).await
+    async fn concurrent_writes(
+        &self,
+        write: &InFlightWrite,
+        send_result: SendResult,
+        seen: &ObservedRecord,
+    ) -> Option<ConcurrentWrites> {
+        if needs_ledger(write, write.is_exclusive(), send_result, seen) {
+            find_concurrent_writes(&self.gateway.journal, self.system, write).await
         } else {
             Some(ConcurrentWrites::default())
         }
@@ -259,15 +266,15 @@ impl OutcomeProbe<'_> {
     async fn decide(
         &self,
         write: &InFlightWrite,
-        answer: Answer,
+        send_result: SendResult,
         observation: Observation,
         is_stable: bool,
         decide: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
-        let (mut changes, old_values_known) = self.known_changes(write, answer).await;
+        let (mut changes, old_values_known) = self.known_changes(write, send_result).await;
         if self.system.adapter.capabilities().ignores_case
-            && let Seen::Record(_, fields) = &seen
+            && let ObservedRecord::Record(_, fields) = &seen
         {
             for change in &mut changes {
                 change.respell(fields);
@@ -277,7 +284,7 @@ impl OutcomeProbe<'_> {
             intent: &write.intent,
             changes: &changes,
             old_values_known,
-            answer,
+            send_result,
             seen: &seen,
             concurrent,
             version_is_sequence: self.system.adapter.capabilities().version_is_sequence,
@@ -289,7 +296,7 @@ impl OutcomeProbe<'_> {
             Resolution::Unknown(_) | Resolution::Open => Vec::new(),
         };
         let created_id = match seen {
-            Seen::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
+            ObservedRecord::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
             _ => None,
         };
         Finding { resolution, record, version: None, created_id, fault: None, warnings }
@@ -298,12 +305,12 @@ impl OutcomeProbe<'_> {
     /// The changes of an update, and whether their old values are known. The gateway does not read
     /// before a write that is bound to the caller's version; but the caller may have got the state
     /// before it from this process.
-    async fn known_changes(&self, write: &InFlightWrite, answer: Answer) -> (Vec<FieldChange>, bool) {
+    async fn known_changes(&self, write: &InFlightWrite, send_result: SendResult) -> (Vec<FieldChange>, bool) {
         let mut changes = write.field_changes();
         if !matches!(write.expected, ExpectedState::Members(_)) {
             return (changes, true);
         }
-        let etag = write.etag_before.as_deref().filter(|_| answer == Answer::Success);
+        let etag = write.etag_before.as_deref().filter(|_| send_result == SendResult::Success);
         let before = match etag {
             Some(etag) => self.gateway.recent_states.state(etag).await,
             None => None,
@@ -334,6 +341,6 @@ impl OutcomeProbe<'_> {
             return None;
         }
         let new = matching.into_iter().filter(is_new).collect();
-        exclude_others_creates(&self.gateway.store, self.system, write, new).await
+        exclude_others_creates(&self.gateway.journal, self.system, write, new).await
     }
 }

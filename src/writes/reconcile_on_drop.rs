@@ -2,19 +2,19 @@
 //! whatever happens to the task that sends it.
 
 use super::in_flight_write::InFlightWrite;
-use super::state::GatewayState;
+use super::write_services::WriteServices;
 
 /// Hands its write over to the reconciler if it is dropped before the store has the outcome:
 /// because the task panicked, its worker stopped, or the outcome is not known by the caller's
 /// deadline.
 pub(super) struct ReconcileOnDrop<'g> {
-    gateway: &'g GatewayState,
+    gateway: &'g WriteServices,
     pub write: InFlightWrite,
 }
 
 impl<'g> ReconcileOnDrop<'g> {
     /// Guards a write whose intent is stored.
-    pub(super) fn new(gateway: &'g GatewayState, write: InFlightWrite) -> Self {
+    pub(super) fn new(gateway: &'g WriteServices, write: InFlightWrite) -> Self {
         Self { gateway, write }
     }
 }

@@ -20,11 +20,11 @@ use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe};
 use super::record_outcome::record_outcome;
 use super::resolve::Resolution;
-use super::state::{GatewayState, ReconcileQueue};
-use super::verify::resolve_and_verify;
+use super::verify_applied::resolve_and_verify;
+use super::write_services::{ReconcileQueue, WriteServices};
 use crate::journal::{self, InterimResponse};
 use crate::problem::{FailureEvent, Problem, ProblemKind};
-use crate::record::{OperationId, OperationState, VendorCallLog};
+use crate::record::{OperationId, OperationState, VendorRequestLog};
 use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
 
@@ -39,11 +39,11 @@ const FINAL_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Resolves the writes of the queue and those of dead processes, until the gateway is
 /// dropped.
-pub(crate) async fn run_reconciler(gateway: &Arc<GatewayState>, ReconcileQueue(mut receiver): ReconcileQueue) {
+pub(crate) async fn run_reconciler(gateway: &Arc<WriteServices>, ReconcileQueue(mut receiver): ReconcileQueue) {
     let weak = Arc::downgrade(gateway);
     let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
     let mut adopting: Option<JoinHandle<()>> = None;
-    let store_unavailable = Rc::new(Cell::new(false));
+    let journal_unavailable = Rc::new(Cell::new(false));
     loop {
         tokio::select! {
             handed_off = receiver.recv() => match (handed_off, weak.upgrade()) {
@@ -53,7 +53,7 @@ pub(crate) async fn run_reconciler(gateway: &Arc<GatewayState>, ReconcileQueue(m
             _ = adopt.tick() => match weak.upgrade() {
                 // Not awaited here: a slow store must not delay the writes of this process.
                 Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    adopting = Some(actix_web::rt::spawn(adopt_orphans(gateway, Rc::clone(&store_unavailable))));
+                    adopting = Some(actix_web::rt::spawn(adopt_orphans(gateway, Rc::clone(&journal_unavailable))));
                 }
                 Some(_) => {}
                 None => return,
@@ -62,19 +62,19 @@ pub(crate) async fn run_reconciler(gateway: &Arc<GatewayState>, ReconcileQueue(m
     }
 }
 
-/// Adopts operations of dead processes. `store_unavailable` is the last attempt's result: the log
+/// Adopts operations of dead processes. `journal_unavailable` is the last attempt's result: the log
 /// gets the beginning of a failure only.
-async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bool>>) {
-    let orphans = match gateway.store.adopt(MAX_ADOPT_BATCH).await {
+async fn adopt_orphans(gateway: Arc<WriteServices>, journal_unavailable: Rc<Cell<bool>>) {
+    let orphans = match gateway.journal.adopt(MAX_ADOPT_BATCH).await {
         Ok(orphans) => orphans,
         Err(error) => {
-            if !store_unavailable.replace(true) {
+            if !journal_unavailable.replace(true) {
                 tracing::warn!(%error, "operations of dead processes cannot be adopted yet");
             }
             return;
         }
     };
-    store_unavailable.set(false);
+    journal_unavailable.set(false);
     for orphan in orphans {
         let (adopting, operation) = (Arc::clone(&gateway), orphan.operation.clone());
         // In a task of its own, so that a panic does not keep the other operations from being
@@ -86,7 +86,7 @@ async fn adopt_orphans(gateway: Arc<GatewayState>, store_unavailable: Rc<Cell<bo
     }
 }
 
-async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
+async fn adopt_one(gateway: &WriteServices, orphan: journal::OrphanedOperation) {
     let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
     let Some(mut intent) = intent else {
         abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
@@ -114,7 +114,7 @@ async fn adopt_one(gateway: &GatewayState, orphan: journal::OrphanedOperation) {
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
 /// `unknown`: no write runs for ever.
-async fn reconcile_supervised(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+async fn reconcile_supervised(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
     let reconciling = actix_web::rt::spawn(reconcile(Arc::clone(&gateway), write.clone()));
     // A cancelled task ends with the process, and the next process adopts the write.
     if !reconciling.await.is_err_and(|failure| failure.is_panic()) {
@@ -132,7 +132,7 @@ async fn reconcile_supervised(gateway: Arc<GatewayState>, mut write: InFlightWri
     }
 }
 
-async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
+async fn reconcile(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
     let Some(system) = gateway.system(&write.system) else {
         abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
@@ -150,7 +150,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
     let state = finding.resolution.as_str();
     let calls = write.calls.clone();
     match record_outcome(&gateway, &system, &mut write, finding).await {
-        _ if write.is_released => {
+        _ if write.has_ended_elsewhere => {
             tracing::info!(operation = %write.operation, system = %system.name, state, "outcome found of a write that had been ended");
         }
         WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
@@ -164,7 +164,7 @@ async fn reconcile(gateway: Arc<GatewayState>, mut write: InFlightWrite) {
 }
 
 /// Resolves a write as its request would, for the operation and what its `Idempotency-Key` replays.
-async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWrite) -> Finding {
+async fn resolve(gateway: &WriteServices, system: &System, write: &mut InFlightWrite) -> Finding {
     let trace = TraceContext::new_root();
     let until = Instant::now() + write.time_left(&system.policy);
     let session = VendorSession::to_reconcile(system, &trace, until);
@@ -175,7 +175,7 @@ async fn resolve(gateway: &GatewayState, system: &System, write: &mut InFlightWr
 }
 
 /// Ends an operation that can no longer be resolved. `write` is what is left of it.
-async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
+async fn abandon(gateway: &WriteServices, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
     let problem = ProblemKind::OutcomeUnknown
         .with_detail("The gateway restarted and can no longer find out whether the vendor applied this write.")
         .with_cause(reason)
@@ -197,13 +197,13 @@ async fn abandon(gateway: &GatewayState, operation: &OperationId, write: Option<
         replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
         lease: None,
     };
-    if let Err(error) = gateway.store.finish(outcome).await {
+    if let Err(error) = gateway.journal.finish(outcome).await {
         tracing::error!(%operation, %error, "outcome of an abandoned operation not stored");
     }
 }
 
 /// Logs a write that failed when its caller already had a response.
-fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlightWrite>, calls: &[VendorCallLog]) {
+fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlightWrite>, calls: &[VendorRequestLog]) {
     let request_id = write.map(|write| &*write.request_id);
     let failure = FailureEvent {
         message: "operation failed",

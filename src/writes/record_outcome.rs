@@ -7,13 +7,13 @@ use std::time::Duration;
 use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::ExpectedState;
+use super::not_applied_problem::not_applied_problem;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::Finding;
 use super::problems::{contended, outcome_unknown};
-use super::refusal_problem::refusal_problem;
 use super::resolve::Resolution;
-use super::state::GatewayState;
-use super::task::accepted_success;
+use super::write_services::WriteServices;
+use super::write_task::accepted_success;
 use crate::journal::{self, Verdict};
 use crate::metrics::{PlanOutcome, RebaseOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -26,15 +26,15 @@ use crate::system::{RecordView, System};
 /// write is reported anyway. A write that was not applied is reported as such only once no crash
 /// can undo it: a process that finds the intent without an outcome would send it again.
 pub(super) async fn record_outcome(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
 ) -> WriteOutcome {
     let result = build_result(gateway, system, write, finding).await;
     update_metrics(gateway, system, write, result.state);
-    let (stored, outcome) = stored_outcome(system, write, result);
-    let finishing = gateway.store.finish(stored);
+    let (stored, outcome) = to_stored_outcome(system, write, result);
+    let finishing = gateway.journal.finish(stored);
     write.recorded = true;
     let is_authoritative = finishing.await.unwrap_or_else(|error| {
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
@@ -47,15 +47,15 @@ pub(super) async fn record_outcome(
     outcome_unknown(system, &write.operation).into()
 }
 
-fn update_metrics(gateway: &GatewayState, system: &System, write: &InFlightWrite, state: OperationState) {
-    if !write.is_released {
+fn update_metrics(gateway: &WriteServices, system: &System, write: &InFlightWrite, state: OperationState) {
+    if !write.has_ended_elsewhere {
         gateway.count_finished(system, write);
     }
     if state == OperationState::Applied {
         if write.rebased.is_some() {
             gateway.metrics.rebase(system.index, RebaseOutcome::Applied);
         }
-        if write.has_plan {
+        if write.has_if_plan {
             gateway.metrics.plan(system.index, PlanOutcome::Applied);
         }
         for loss in system.adapter.capabilities().losses {
@@ -76,15 +76,15 @@ struct FinalResult {
 }
 
 async fn build_result(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
 ) -> FinalResult {
     let (state, observed, problem) = match finding.resolution {
         Resolution::Applied => return build_success(system, write, &finding),
-        Resolution::NotApplied(refusal) => {
-            let problem = refusal_problem(gateway, system, write, refusal, finding).await;
+        Resolution::NotApplied(reason) => {
+            let problem = not_applied_problem(gateway, system, write, reason, finding).await;
             (OperationState::NotApplied, None, problem)
         }
         Resolution::Unknown(observed) => (OperationState::Unknown, observed, outcome_unknown(system, &write.operation)),
@@ -156,7 +156,7 @@ fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> 
 
 /// What a probe has found after the write had ended `unknown`; `None` = nothing that is certain.
 pub(super) async fn late_verdict(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
@@ -179,7 +179,7 @@ pub(super) async fn late_verdict(
 }
 
 /// The outcome for the store, and the outcome for the caller.
-fn stored_outcome(
+fn to_stored_outcome(
     system: &System,
     write: &mut InFlightWrite,
     result: FinalResult,

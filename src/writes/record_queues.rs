@@ -9,44 +9,44 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::record::{RecordId, SystemName};
 
-type Turns = HashMap<String, Arc<tokio::sync::Mutex<()>>>;
+type Queues = HashMap<String, Arc<tokio::sync::Mutex<()>>>;
 
 /// The queues of the records that are being written.
 #[derive(Clone, Default)]
-pub(super) struct RecordQueues(Arc<Mutex<Turns>>);
+pub(super) struct RecordQueues(Arc<Mutex<Queues>>);
 
-/// The turn of one write. The next one follows when it is dropped.
-pub(super) struct Turn {
+/// Held by the write that runs. The next one begins when it is dropped.
+pub(super) struct RecordQueueGuard {
     queues: RecordQueues,
     record: String,
     guard: Option<OwnedMutexGuard<()>>,
 }
 
 impl RecordQueues {
-    /// Waits for the turn to write a record; `None` if it has not come by `until`.
-    pub(super) async fn enter(&self, system: &SystemName, id: &RecordId, until: Instant) -> Option<Turn> {
+    /// Waits until no other write of the queue runs; `None` if that is not before `until`.
+    pub(super) async fn enter(&self, system: &SystemName, id: &RecordId, until: Instant) -> Option<RecordQueueGuard> {
         let record = [system.as_str(), "/", id.as_str()].concat();
-        let turns = Arc::clone(self.lock().entry(record.clone()).or_default());
-        let guard = timeout_at(until, turns.lock_owned()).await.ok();
-        let has_turn = guard.is_some();
-        // Without its turn the value is dropped here, which removes an empty queue.
-        let turn = Turn { queues: self.clone(), record, guard };
-        has_turn.then_some(turn)
+        let queues = Arc::clone(self.lock().entry(record.clone()).or_default());
+        let guard = timeout_at(until, queues.lock_owned()).await.ok();
+        let has_entered = guard.is_some();
+        // Without the lock the value is dropped here, which removes an empty queue.
+        let queue_guard = RecordQueueGuard { queues: self.clone(), record, guard };
+        has_entered.then_some(queue_guard)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Turns> {
+    fn lock(&self) -> MutexGuard<'_, Queues> {
         // Poisoning is harmless: each critical section is one operation on the map.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for RecordQueueGuard {
     fn drop(&mut self) {
-        let mut turns = self.queues.lock();
+        let mut queues = self.queues.lock();
         self.guard = None;
         // A write that waits or runs holds another reference, and no new one is made meanwhile.
-        if turns.get(&self.record).is_some_and(|queue| Arc::strong_count(queue) == 1) {
-            turns.remove(&self.record);
+        if queues.get(&self.record).is_some_and(|queue| Arc::strong_count(queue) == 1) {
+            queues.remove(&self.record);
         }
     }
 }

@@ -1,26 +1,26 @@
 //! Which writes may be sent again after their response was lost (contract 5.2), and how.
 
 use super::in_flight_write::InFlightWrite;
-use super::resolve::Answer;
-use super::state::GatewayState;
+use super::resolve::SendResult;
 use super::stored_request::StoredRequest;
+use super::write_services::WriteServices;
 use crate::journal::LeaseResult;
 use crate::record::{RecordId, SideEffect, VendorErrorKind, VendorRecord};
 use crate::system::{System, VendorSession};
-use crate::transport::{Transport as _, VendorCallKind, VendorRequest};
+use crate::transport::{Transport as _, VendorRequest, VendorRequestKind};
 
 /// The request of a delete that may be sent again: ids are never reused, the record still has the
 /// version that was compared, and no other writer may begin. A delete that has ended in the store
 /// is not sent again, with or without a vendor that compares.
 pub(super) async fn repeatable_delete<'w>(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     write: &'w InFlightWrite,
     record: Option<&VendorRecord>,
 ) -> Option<&'w StoredRequest> {
     let request = write.resendable_request.as_ref()?;
     let (id, record) = (write.id()?, record?);
-    if !write.expected.is_deleted() || write.is_released {
+    if !write.expected.is_deleted() || write.has_ended_elsewhere {
         return None;
     }
     let is_unchanged = system.is_current(write.etag_before.as_deref(), id, record);
@@ -30,15 +30,15 @@ pub(super) async fn repeatable_delete<'w>(
 
 /// Whether no other writer of the record can begin: this write has its lease, or the store keeps
 /// all others from the record.
-async fn excludes_others(gateway: &GatewayState, system: &System, write: &InFlightWrite, id: &RecordId) -> bool {
-    let (store, ttl) = (&gateway.store, system.lease_ttl());
+async fn excludes_others(gateway: &WriteServices, system: &System, write: &InFlightWrite, id: &RecordId) -> bool {
+    let (journal, ttl) = (&gateway.journal, system.lease_ttl());
     match &write.lease {
-        Some(lease) => store.renew(lease, ttl).await.unwrap_or(false),
+        Some(lease) => journal.renew(lease, ttl).await.unwrap_or(false),
         None if !write.blocks_record => false,
-        None => match store.acquire(system.name.as_str(), id.as_str(), ttl).await {
+        None => match journal.acquire(system.name.as_str(), id.as_str(), ttl).await {
             Ok(LeaseResult::Running(operation)) => operation == write.operation,
             Ok(LeaseResult::Lease(lease)) => {
-                let _ = store.release(&lease).await;
+                let _ = journal.release(&lease).await;
                 false
             }
             Ok(LeaseResult::Held) | Err(_) => false,
@@ -51,18 +51,18 @@ pub(super) async fn resend(
     session: &VendorSession<'_>,
     write: &InFlightWrite,
     request: &StoredRequest,
-) -> Option<Answer> {
-    let kind = if write.expected.is_deleted() { VendorCallKind::Delete } else { VendorCallKind::Update };
+) -> Option<SendResult> {
+    let kind = if write.expected.is_deleted() { VendorRequestKind::Delete } else { VendorRequestKind::Update };
     let request = VendorRequest { kind, ..request.restore() };
-    let Err(fault) = session.send(request).await else { return Some(Answer::Success) };
+    let Err(fault) = session.send(request).await else { return Some(SendResult::Success) };
     let is_refused = matches!(
         fault.kind,
         VendorErrorKind::Conflict | VendorErrorKind::Ambiguous | VendorErrorKind::NotFound | VendorErrorKind::Rejected
     );
     if is_refused {
-        Some(Answer::LostThenRefused)
+        Some(SendResult::LostThenRefused)
     } else {
         // Once the version has moved, a request that is still under way will be refused.
-        (fault.effect == SideEffect::Unknown).then_some(Answer::Lost)
+        (fault.effect == SideEffect::Unknown).then_some(SendResult::Lost)
     }
 }

@@ -11,7 +11,7 @@ use crate::record::{
 
 /// How the vendor responded to the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum SendResult {
     /// The vendor reports success.
     Success,
     /// The response's text reports that the record has another version.
@@ -26,7 +26,7 @@ pub(super) enum Answer {
     LostThenRefused,
 }
 
-impl Answer {
+impl SendResult {
     /// The response to a request that the vendor refused; `None`: the error needs no explanation,
     /// or there was no response.
     pub(super) fn of_refusal(fault: &VendorError) -> Option<Self> {
@@ -44,7 +44,7 @@ impl Answer {
 
 /// What a read after the write shows.
 #[derive(Clone, Debug)]
-pub(super) enum Seen {
+pub(super) enum ObservedRecord {
     /// The record does not exist.
     Absent,
     /// The record, with its ETag and its `fields`.
@@ -61,8 +61,8 @@ pub(super) struct Evidence<'e> {
     pub changes: &'e [FieldChange],
     /// Whether the old values of all changes are known.
     pub old_values_known: bool,
-    pub answer: Answer,
-    pub seen: &'e Seen,
+    pub send_result: SendResult,
+    pub seen: &'e ObservedRecord,
     /// The other writes of the record in the ledger.
     pub concurrent: ConcurrentWrites,
     /// Whether each change increments the version by one.
@@ -77,7 +77,7 @@ pub(super) enum Resolution {
     /// It was applied.
     Applied,
     /// It was not applied and never will be.
-    NotApplied(Refusal),
+    NotApplied(NotAppliedReason),
     /// It cannot be determined any more.
     Unknown(Option<ObservedState>),
     /// Nothing is proven yet.
@@ -86,7 +86,7 @@ pub(super) enum Resolution {
 
 /// Why a write was not applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum NotAppliedReason {
     /// The record has another version than the one that the write was bound to.
     Conflict,
     /// The record does not exist.
@@ -116,16 +116,18 @@ impl Resolution {
 /// What the evidence proves.
 pub(super) fn resolve(evidence: &Evidence<'_>) -> Resolution {
     match evidence.seen {
-        Seen::Created(ids) => resolve_create(evidence.answer, ids),
-        Seen::Absent => resolve_absent(evidence),
-        Seen::Record(etag, _) if evidence.intent.expected.is_deleted() => resolve_undeleted(evidence, etag),
-        Seen::Record(etag, fields) => match evidence.answer {
-            Answer::Success => resolve_success(evidence, etag, fields),
-            Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_) => resolve_refusal(evidence, etag, fields),
-            Answer::Lost | Answer::LostThenRefused if evidence.intent.is_bound_to_version() => {
+        ObservedRecord::Created(ids) => resolve_create(evidence.send_result, ids),
+        ObservedRecord::Absent => resolve_absent(evidence),
+        ObservedRecord::Record(etag, _) if evidence.intent.expected.is_deleted() => resolve_undeleted(evidence, etag),
+        ObservedRecord::Record(etag, fields) => match evidence.send_result {
+            SendResult::Success => resolve_success(evidence, etag, fields),
+            SendResult::Conflict | SendResult::ConflictStatus | SendResult::Ambiguous(_) => {
+                resolve_refusal(evidence, etag, fields)
+            }
+            SendResult::Lost | SendResult::LostThenRefused if evidence.intent.is_bound_to_version() => {
                 resolve_by_version(evidence, etag, fields)
             }
-            Answer::Lost | Answer::LostThenRefused => resolve_by_values(evidence, fields),
+            SendResult::Lost | SendResult::LostThenRefused => resolve_by_values(evidence, fields),
         },
     }
 }
@@ -140,29 +142,36 @@ pub(super) fn resolve_finally(evidence: &Evidence<'_>) -> Resolution {
 
 /// Whether the ledger's other writes can make a difference. While a write `is_exclusive` there are
 /// none; where the vendor compares the version itself, and once the write has ended, there may be.
-pub(super) fn needs_ledger(intent: &WriteIntent, is_exclusive: bool, answer: Answer, seen: &Seen) -> bool {
+pub(super) fn needs_ledger(
+    intent: &WriteIntent,
+    is_exclusive: bool,
+    send_result: SendResult,
+    seen: &ObservedRecord,
+) -> bool {
     let etag = match seen {
-        Seen::Record(etag, _) => etag,
-        Seen::Absent => {
-            let is_lost =
-                matches!(answer, Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown));
+        ObservedRecord::Record(etag, _) => etag,
+        ObservedRecord::Absent => {
+            let is_lost = matches!(
+                send_result,
+                SendResult::Lost | SendResult::LostThenRefused | SendResult::Ambiguous(SideEffect::Unknown)
+            );
             return is_lost && intent.expected.is_deleted() && !is_exclusive;
         }
-        Seen::Created(_) => return false,
+        ObservedRecord::Created(_) => return false,
     };
-    let is_possible = match answer {
-        Answer::Success | Answer::Ambiguous(SideEffect::Unknown) => true,
-        Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(SideEffect::None) => false,
-        Answer::Lost | Answer::LostThenRefused => intent.is_bound_to_version() || !is_exclusive,
+    let is_possible = match send_result {
+        SendResult::Success | SendResult::Ambiguous(SideEffect::Unknown) => true,
+        SendResult::Conflict | SendResult::ConflictStatus | SendResult::Ambiguous(SideEffect::None) => false,
+        SendResult::Lost | SendResult::LostThenRefused => intent.is_bound_to_version() || !is_exclusive,
     };
     is_possible && intent.is_update() && intent.etag_before.as_ref() != Some(etag)
 }
 
-fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
-    match (answer, ids) {
+fn resolve_create(send_result: SendResult, ids: &[RecordId]) -> Resolution {
+    match (send_result, ids) {
         // A conflict is the vendor's refusal, even if others have created records meanwhile.
-        (Answer::Conflict | Answer::ConflictStatus, _) | (Answer::Ambiguous(_), []) => {
-            Resolution::NotApplied(Refusal::Rejected)
+        (SendResult::Conflict | SendResult::ConflictStatus, _) | (SendResult::Ambiguous(_), []) => {
+            Resolution::NotApplied(NotAppliedReason::Rejected)
         }
         (_, [_]) => Resolution::Applied,
         _ => Resolution::Open,
@@ -170,45 +179,45 @@ fn resolve_create(answer: Answer, ids: &[RecordId]) -> Resolution {
 }
 
 fn resolve_absent(evidence: &Evidence<'_>) -> Resolution {
-    match (evidence.answer, evidence.intent.expected.is_deleted()) {
-        (Answer::Success, _) => Resolution::Applied,
+    match (evidence.send_result, evidence.intent.expected.is_deleted()) {
+        (SendResult::Success, _) => Resolution::Applied,
         // A record is deleted once: by another write, perhaps by another one, or by this.
-        (Answer::Lost | Answer::LostThenRefused | Answer::Ambiguous(SideEffect::Unknown), true) => {
+        (SendResult::Lost | SendResult::LostThenRefused | SendResult::Ambiguous(SideEffect::Unknown), true) => {
             match evidence.concurrent {
-                ConcurrentWrites { another_applied: true, .. } => Resolution::NotApplied(Refusal::NotFound),
+                ConcurrentWrites { another_applied: true, .. } => Resolution::NotApplied(NotAppliedReason::NotFound),
                 ConcurrentWrites { another_unresolved: true, .. } => Resolution::Open,
                 _ => Resolution::Applied,
             }
         }
-        (Answer::Conflict | Answer::ConflictStatus | Answer::Ambiguous(_), _) => {
-            Resolution::NotApplied(Refusal::NotFound)
+        (SendResult::Conflict | SendResult::ConflictStatus | SendResult::Ambiguous(_), _) => {
+            Resolution::NotApplied(NotAppliedReason::NotFound)
         }
         // A deleted record does not show whether the write was applied before.
-        (Answer::LostThenRefused, false) => Resolution::Unknown(Some(ObservedState::Other)),
-        (Answer::Lost, false) => Resolution::Open,
+        (SendResult::LostThenRefused, false) => Resolution::Unknown(Some(ObservedState::Other)),
+        (SendResult::Lost, false) => Resolution::Open,
     }
 }
 
 /// The record of a delete still exists.
 fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
-    match evidence.answer {
-        Answer::Success => Resolution::Applied,
-        Answer::Ambiguous(_) => Resolution::NotApplied(Refusal::Rejected),
-        Answer::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(Refusal::Busy),
-        Answer::Conflict | Answer::ConflictStatus => Resolution::NotApplied(Refusal::Conflict),
+    match evidence.send_result {
+        SendResult::Success => Resolution::Applied,
+        SendResult::Ambiguous(_) => Resolution::NotApplied(NotAppliedReason::Rejected),
+        SendResult::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(NotAppliedReason::Busy),
+        SendResult::Conflict | SendResult::ConflictStatus => Resolution::NotApplied(NotAppliedReason::Conflict),
         // The vendor compares the version, so a request that is still under way will be refused.
-        Answer::Lost | Answer::LostThenRefused
+        SendResult::Lost | SendResult::LostThenRefused
             if evidence.intent.compared_etag().is_some() && !evidence.is_before(etag) =>
         {
-            Resolution::NotApplied(Refusal::Conflict)
+            Resolution::NotApplied(NotAppliedReason::Conflict)
         }
-        Answer::Lost | Answer::LostThenRefused => Resolution::Open,
+        SendResult::Lost | SendResult::LostThenRefused => Resolution::Open,
     }
 }
 
 /// The vendor reported success, which a read may disprove: some vendors ignore values silently.
 fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
-    let no_effect = Resolution::NotApplied(Refusal::NoEffect);
+    let no_effect = Resolution::NotApplied(NotAppliedReason::NoEffect);
     let is_contradicted = |change: &FieldChange| change.is_contradicted_in(fields);
     if !evidence.changes.iter().any(is_contradicted) {
         return Resolution::Applied;
@@ -228,16 +237,16 @@ fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
 /// The vendor has finished the write with a response other than success.
 fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
     if evidence.is_before(etag) {
-        return Resolution::NotApplied(match evidence.answer {
+        return Resolution::NotApplied(match evidence.send_result {
             // The vendor may have a change that a read does not show yet.
-            Answer::Conflict => Refusal::Conflict,
-            Answer::ConflictStatus => Refusal::Busy,
-            _ => Refusal::Rejected,
+            SendResult::Conflict => NotAppliedReason::Conflict,
+            SendResult::ConflictStatus => NotAppliedReason::Busy,
+            _ => NotAppliedReason::Rejected,
         });
     }
-    let had_no_effect = evidence.answer != Answer::Ambiguous(SideEffect::Unknown);
+    let had_no_effect = evidence.send_result != SendResult::Ambiguous(SideEffect::Unknown);
     if had_no_effect || evidence.concurrent.another_applied {
-        return Resolution::NotApplied(Refusal::Conflict);
+        return Resolution::NotApplied(NotAppliedReason::Conflict);
     }
     // The vendor may have committed and failed afterwards, and another write may have followed or
     // have written the same values.
@@ -251,7 +260,7 @@ fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, 
         return Resolution::Open;
     }
     if evidence.concurrent.another_applied {
-        return Resolution::NotApplied(Refusal::Conflict);
+        return Resolution::NotApplied(NotAppliedReason::Conflict);
     }
     let is_shown = all_applied(evidence.changes, fields);
     if is_shown && evidence.concurrent.another_unresolved {
@@ -269,7 +278,7 @@ fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, 
         evidence.old_values_known && evidence.changes.iter().all(|change| change.is_unchanged_in(fields));
     match (is_next_version, is_shown) {
         (true, true) => Resolution::Applied,
-        (true, false) if is_untouched => Resolution::NotApplied(Refusal::Conflict),
+        (true, false) if is_untouched => Resolution::NotApplied(NotAppliedReason::Conflict),
         _ if evidence.changes.iter().any(|change| change.is_applied_in(fields)) => {
             Resolution::Unknown(Some(ObservedState::Expected))
         }
@@ -291,10 +300,10 @@ fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Re
 
 fn observed_state(evidence: &Evidence<'_>) -> Option<ObservedState> {
     match evidence.seen {
-        Seen::Created(_) => None,
-        Seen::Absent => Some(ObservedState::Other),
-        Seen::Record(etag, _) if evidence.is_before(etag) => Some(ObservedState::Unchanged),
-        Seen::Record(_, fields) => Some(shown_or_other(evidence, fields)),
+        ObservedRecord::Created(_) => None,
+        ObservedRecord::Absent => Some(ObservedState::Other),
+        ObservedRecord::Record(etag, _) if evidence.is_before(etag) => Some(ObservedState::Unchanged),
+        ObservedRecord::Record(_, fields) => Some(shown_or_other(evidence, fields)),
     }
 }
 
@@ -311,7 +320,7 @@ impl Evidence<'_> {
 
     /// A warning for each change of an applied write that the record does not show.
     pub(super) fn warnings(&self) -> Vec<Warning> {
-        let Seen::Record(etag, fields) = self.seen else { return Vec::new() };
+        let ObservedRecord::Record(etag, fields) = self.seen else { return Vec::new() };
         // With the version unchanged no value has changed, even where the old values are not known.
         let is_old =
             |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::command::{Handling, WriteOp};
-use super::task::WriteTask;
+use super::write_task::WriteTask;
 use crate::catalog::CollectionSchema;
 use crate::problem::Problem;
 use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule};
@@ -13,7 +13,7 @@ use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
 /// How this write is checked.
-fn validation(task: &WriteTask<'_>) -> Validation {
+fn effective_validation(task: &WriteTask<'_>) -> Validation {
     match (task.system.policy.validate, task.command.prefer.handling) {
         (Validation::Off, _) => Validation::Off,
         (Validation::Refuse, Some(Handling::Lenient)) => Validation::Warn,
@@ -28,7 +28,7 @@ fn validation(task: &WriteTask<'_>) -> Validation {
 /// `rejected` with everything that is wrong.
 pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     let Some(collection) = collection_of(&task.command.op) else { return Ok(()) };
-    if validation(task) == Validation::Off {
+    if effective_validation(task) == Validation::Off {
         task.schema.set_unchecked();
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
-        note_unchecked(task);
+        record_unchecked(task);
         return Ok(());
     };
     if find_errors(&schema, &task.command.op).is_empty() {
@@ -56,7 +56,7 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
     }
 }
 
-fn note_unchecked(task: &WriteTask<'_>) {
+fn record_unchecked(task: &WriteTask<'_>) {
     task.gateway.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
@@ -65,7 +65,7 @@ fn note_unchecked(task: &WriteTask<'_>) {
 async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Problem> {
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_refusal(collection, requester).await else {
-        note_unchecked(task);
+        record_unchecked(task);
         return Ok(());
     };
     let mut errors = find_errors(&schema, &task.command.op);
@@ -131,7 +131,7 @@ pub(super) async fn check_changes(
     changes: &[FieldChange],
     after: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    let Some(schema) = task.schema.schema().filter(|_| validation(task) != Validation::Off) else {
+    let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
         return Ok(());
     };
     let find = |schema: &CollectionSchema| {
@@ -147,7 +147,7 @@ pub(super) async fn check_changes(
     if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
         report(task, find(&schema))
     } else {
-        note_unchecked(task);
+        record_unchecked(task);
         Ok(())
     }
 }
@@ -168,7 +168,7 @@ fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> 
     if errors.is_empty() {
         return Ok(());
     }
-    if validation(task) == Validation::Refuse {
+    if effective_validation(task) == Validation::Refuse {
         return Err(task.system.rejected_problem(errors));
     }
     task.schema.warn(errors);

@@ -31,7 +31,7 @@ impl SchemaFindings {
         self.is_unchecked.set(true);
     }
 
-    /// The write is sent although it has these faults.
+    /// The write is sent although it has these errors.
     pub(super) fn warn(&self, errors: Vec<FieldError>) {
         let mut warnings = self.warnings.borrow_mut();
         for FieldError { pointer, detail, .. } in errors {
@@ -41,7 +41,7 @@ impl SchemaFindings {
         }
     }
 
-    /// The faults that the write is sent with.
+    /// The errors that the write is sent with.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         self.warnings.borrow().clone()
     }

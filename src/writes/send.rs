@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::begin::Journaled;
 use super::in_flight_write::InFlightWrite;
 use super::reconcile_on_drop::ReconcileOnDrop;
-use super::task::WriteTask;
+use super::write_task::WriteTask;
 use crate::record::VendorError;
 use crate::transport::{Transport as _, VendorResponse};
 use crate::vendors::Completion;

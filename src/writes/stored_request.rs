@@ -8,7 +8,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::transport::{VendorCallKind, VendorRequest};
+use crate::transport::{VendorRequest, VendorRequestKind};
 
 /// A vendor request to send again. It holds no secret: the transport authorizes it later.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl StoredRequest {
 
     fn from_json(json: StoredRequestJson) -> Option<Self> {
         let method = Method::from_bytes(json.method.as_bytes()).ok()?;
-        let mut request = VendorRequest::new(VendorCallKind::Update, method, json.path);
+        let mut request = VendorRequest::new(VendorRequestKind::Update, method, json.path);
         for (name, value) in &json.headers {
             request.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
         }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_stored_request_has_its_body_byte_for_byte() {
         for body in [r#"{"Costs":1.10,"Name":"\"\u00e9\""}"#, " {}", "a=b&c=d", r#""text""#, "null", ""] {
-            let request = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/p?q=1").body(body.to_owned());
+            let request = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/p?q=1").body(body.to_owned());
             let json = serde_json::to_string(&StoredRequest::new(request)).expect("JSON");
             let restored: StoredRequest = serde_json::from_str(&json).expect("a request");
             assert_eq!(restored.restore().body.as_deref(), Some(body.as_bytes()), "{json}");

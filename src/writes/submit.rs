@@ -14,10 +14,10 @@ use super::command::WriteCommand;
 use super::drain::DrainTracker;
 use super::outcome::WriteResponse;
 use super::pipeline;
-use super::state::GatewayState;
-use super::task::SentOperation;
+use super::write_services::WriteServices;
+use super::write_task::SentOperation;
 use crate::problem::{Problem, ProblemKind};
-use crate::system::{OpContext, System};
+use crate::system::{CallerContext, System};
 
 /// How much longer than its deadline a caller waits for a write that was sent, before it gets
 /// `outcome-unknown`.
@@ -28,11 +28,11 @@ const UNSENT_GRACE: Duration = Duration::from_millis(50);
 
 /// Runs a write and returns its response.
 pub(crate) async fn submit(
-    gateway: &Arc<GatewayState>,
+    gateway: &Arc<WriteServices>,
     drain: &DrainTracker,
     system: &Arc<System>,
     command: WriteCommand,
-    context: &OpContext,
+    context: &CallerContext,
 ) -> WriteResponse {
     let Some(guard) = drain.begin() else {
         return overloaded("The gateway is shutting down, so nothing was sent. Repeat the request.").into();

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::begin::journal;
+use super::begin::journal_intent;
 use super::command::{Prefer, WriteCommand, WriteOp};
 use super::intent::{ExpectedState, WriteIntent};
 use super::pipeline;
@@ -21,16 +21,16 @@ use super::plan::Planned;
 use super::probe::OutcomeProbe;
 use super::reconciler::run_reconciler;
 use super::resolve::Resolution;
-use super::state::GatewayState;
-use super::task::WriteTask;
+use super::write_services::WriteServices;
+use super::write_task::WriteTask;
 use crate::catalog::Catalog;
-use crate::journal::{Durability, Journal, OperationQuery, StoreSettings};
+use crate::journal::{Durability, Journal, JournalSettings, OperationQuery};
 use crate::metrics::Metrics;
 use crate::record::{
     CallerName, CallerShare, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
-use crate::system::{Guarantee, OpContext, System, SystemPolicy, VendorSession};
+use crate::system::{CallerContext, Guarantee, System, SystemPolicy, VendorSession};
 use crate::transport::trace::TraceContext;
 use crate::transport::{Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
@@ -73,10 +73,10 @@ fn build_system(vendor: &matrix42::Vendor) -> (Arc<System>, Arc<Metrics>) {
 }
 
 async fn open_store(file: &Path) -> Journal {
-    let settings = StoreSettings {
+    let settings = JournalSettings {
         url: format!("sqlite:{}", file.display()),
         durability: Durability::Commit,
-        ..StoreSettings::default()
+        ..JournalSettings::default()
     };
     Journal::open(settings, Arc::new(())).await.expect("a store")
 }
@@ -90,13 +90,13 @@ fn command(op: WriteOp) -> WriteCommand {
         accept_loss: Vec::new(),
         require_native: false,
         mapping: None,
-        plan: None,
+        if_plan: None,
         idempotency: None,
     }
 }
 
-fn context() -> OpContext {
-    OpContext {
+fn context() -> CallerContext {
+    CallerContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         batch: None,
@@ -129,8 +129,8 @@ async fn stop_and_recover(vendor: &matrix42::Vendor, op: WriteOp, stop: Stop, ti
     let file = folder.path().join("store.db");
     let (system, metrics) = build_system(vendor);
     let has_ended = {
-        let store = open_store(&file).await;
-        let (state, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+        let journal = open_store(&file).await;
+        let (state, _queue) = WriteServices::new(vec![Arc::clone(&system)], journal.clone(), Arc::clone(&metrics));
         let (responder, _response) = oneshot::channel();
         let (command, context, sent) = (command(op), context(), RefCell::new(None));
         let mut write = Box::pin(pipeline::run(&state, &system, &command, &context, responder, &sent));
@@ -139,23 +139,23 @@ async fn stop_and_recover(vendor: &matrix42::Vendor, op: WriteOp, stop: Stop, ti
             Stop::Abort => drop(write),
             Stop::Kill => std::mem::forget(write),
         }
-        store.close(Duration::from_secs(10)).await;
+        journal.close(Duration::from_secs(10)).await;
         has_ended
     };
-    let store = open_store(&file).await;
-    let (state, queue) = GatewayState::new(vec![system], store.clone(), metrics);
+    let journal = open_store(&file).await;
+    let (state, queue) = WriteServices::new(vec![system], journal.clone(), metrics);
     let reconciler = actix_web::rt::spawn(async move { run_reconciler(&state, queue).await });
-    let operations = wait_until_all_ended(&store).await;
+    let operations = wait_until_all_ended(&journal).await;
     reconciler.abort();
-    store.close(Duration::from_secs(10)).await;
+    journal.close(Duration::from_secs(10)).await;
     (has_ended, operations)
 }
 
-async fn wait_until_all_ended(store: &Journal) -> Vec<Operation> {
+async fn wait_until_all_ended(journal: &Journal) -> Vec<Operation> {
     let query = OperationQuery { systems: vec!["itsm".to_owned()], limit: 10, ..OperationQuery::default() };
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let operations = store.operations(query.clone()).await.expect("operations").items;
+        let operations = journal.operations(query.clone()).await.expect("operations").items;
         if operations.iter().all(|operation| operation.state != OperationState::Running) {
             return operations;
         }
@@ -239,8 +239,8 @@ async fn a_delete_stopped_at_any_await_point_is_applied_or_not_begun() {
 async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
     let (vendor, folder) = (matrix42::Vendor::start().expect("a vendor"), tempfile::tempdir().expect("a folder"));
     let (system, metrics) = build_system(&vendor);
-    let store = open_store(&folder.path().join("store.db")).await;
-    let (state, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), metrics);
+    let journal = open_store(&folder.path().join("store.db")).await;
+    let (state, _queue) = WriteServices::new(vec![Arc::clone(&system)], journal.clone(), metrics);
     let id = RecordId::new(CLASS, KEY);
     let (command, context, sent) = (command(WriteOp::Delete { id: id.clone() }), context(), RefCell::new(None));
     let task = WriteTask::new((&state, &system), &command, &context, &sent, None);
@@ -259,7 +259,7 @@ async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
         assert_eq!((finding.resolution, vendor.log.count(CallKind::Delete)), (resolution, calls));
         assert_eq!(description(&vendor).is_some(), calls == 0);
     }
-    store.close(Duration::from_secs(10)).await;
+    journal.close(Duration::from_secs(10)).await;
     vendor.stop().await;
 }
 
@@ -269,11 +269,12 @@ async fn a_write_that_was_stored_too_late_to_be_sent_is_not_sent_by_the_next_pro
     for (left, state, calls) in [(Duration::ZERO, OperationState::Unknown, 0), (DEADLINE, OperationState::Applied, 1)] {
         let (vendor, folder) = (matrix42::Vendor::start().expect("a vendor"), tempfile::tempdir().expect("a folder"));
         let (file, (system, metrics)) = (folder.path().join("store.db"), build_system(&vendor));
-        let store = open_store(&file).await;
-        let (state_before, _queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), Arc::clone(&metrics));
+        let journal = open_store(&file).await;
+        let (state_before, _queue) =
+            WriteServices::new(vec![Arc::clone(&system)], journal.clone(), Arc::clone(&metrics));
         let id = RecordId::new(CLASS, KEY);
         let (command, sent) = (command(WriteOp::Delete { id: id.clone() }), RefCell::new(None));
-        let context = OpContext { deadline: Instant::now() + left, ..context() };
+        let context = CallerContext { deadline: Instant::now() + left, ..context() };
         let session = VendorSession::new(&system, &context);
         let read = session.read_optional(&system, &id, Instant::now() + DEADLINE).await;
         let record = read.expect("read").expect("a record");
@@ -284,19 +285,19 @@ async fn a_write_that_was_stored_too_late_to_be_sent_is_not_sent_by_the_next_pro
             resendable_request: WriteIntent::build_resendable_request(&request, Guarantee::Native),
             ..task.new_intent(Guarantee::Native, &[], false, ExpectedState::Deleted)
         };
-        let Ok(journaled) = journal(Planned { task: &task, lease: None, request, intent }).await else {
+        let Ok(journaled) = journal_intent(Planned { task: &task, lease: None, request, intent }).await else {
             panic!("the write does not begin")
         };
         // The process is killed.
         std::mem::forget(journaled);
-        store.close(Duration::from_secs(10)).await;
-        let store = open_store(&file).await;
-        let (next, queue) = GatewayState::new(vec![Arc::clone(&system)], store.clone(), metrics);
+        journal.close(Duration::from_secs(10)).await;
+        let journal = open_store(&file).await;
+        let (next, queue) = WriteServices::new(vec![Arc::clone(&system)], journal.clone(), metrics);
         let reconciler = actix_web::rt::spawn(async move { run_reconciler(&next, queue).await });
-        let operations = wait_until_all_ended(&store).await;
+        let operations = wait_until_all_ended(&journal).await;
         assert_eq!((operations[0].state, vendor.log.count(CallKind::Delete)), (state, calls));
         reconciler.abort();
-        store.close(Duration::from_secs(10)).await;
+        journal.close(Duration::from_secs(10)).await;
         vendor.stop().await;
     }
 }

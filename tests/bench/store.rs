@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use records_gateway::journal::{
-    BeginResult, Durability, Intent, Journal, JournalMetrics, Outcome, RecoveryPayload, StoreSettings,
+    BeginResult, Durability, Intent, Journal, JournalMetrics, JournalSettings, Outcome, RecoveryPayload,
 };
 use records_gateway::metrics::ChangeType;
-use records_gateway::record::{Action, OperationId, OperationState, VendorCallLog};
+use records_gateway::record::{Action, OperationId, OperationState, VendorRequestLog};
 
 const WRITER_COUNTS: [usize; 3] = [1, 32, 256];
 /// Each round measures every number of writers, so that other load on the machine affects all
@@ -58,7 +58,7 @@ async fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let url = arguments.next().expect("the store's URL");
     let seconds: f64 = arguments.next().map_or(3.0, |text| text.parse().expect("seconds"));
-    let settings = StoreSettings {
+    let settings = JournalSettings {
         url,
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(24),
@@ -119,7 +119,7 @@ async fn write(store: &Journal, record: &str) {
         precondition: Some("\"c1\"".into()),
         compared_etag: None,
         rebased_onto: None,
-        has_plan: false,
+        has_if_plan: false,
         paths: Arc::new(vec!["/fields/First Name".to_owned(), "/fields/Email".to_owned()]),
         losses: vec![],
         is_async: false,
@@ -137,7 +137,7 @@ async fn write(store: &Journal, record: &str) {
         problem: None,
         problem_name: None,
         observed: None,
-        calls: vec![VendorCallLog { call: "update".into(), status: Some(204), ms: 41 }],
+        calls: vec![VendorRequestLog { call: "update".into(), status: Some(204), ms: 41 }],
         losses: vec![],
         replay_json: None,
         lease: None,

@@ -90,7 +90,7 @@ async fn an_unknown_outcome_has_its_own_exit_code() {
     faults.always(CallKind::Read, InjectedFault::Hang);
     assert_exit(&run(&process, &["get", "itsm", &record()]), 5);
     faults.always(CallKind::Update, InjectedFault::HangAfter);
-    let patch = ["patch", "itsm", &record(), "--if-match", &stale_free_tag(), "-f", "Description=x"];
+    let patch = ["patch", "itsm", &record(), "--if-match", &sample_tag(), "-f", "Description=x"];
     let (_, err) = assert_exit(&run(&process, &patch), 6);
     assert!(err.contains("504 outcome-unknown") && err.contains("follow: /operations/"), "{err}");
     faults.clear();
@@ -102,7 +102,7 @@ async fn an_unknown_outcome_has_its_own_exit_code() {
 }
 
 /// The tag of the sample record: the state is not read first.
-fn stale_free_tag() -> String {
+fn sample_tag() -> String {
     "\"rAAAAAEa7mU4.T2c3qwZj82eV\"".to_owned()
 }
 

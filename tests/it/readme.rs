@@ -9,7 +9,7 @@ use actix_web::http::Method;
 use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction, RequestOutcome};
 use records_gateway::problem::ProblemKind;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
-use records_gateway::record::{CallerName, SystemName, VendorCallKind};
+use records_gateway::record::{CallerName, SystemName, VendorRequestKind};
 use serde_json::{Value, json};
 
 use crate::support::{MATRIX42, TestEnv, TestResponse};
@@ -73,7 +73,7 @@ fn render_metrics() -> String {
     let metrics = Metrics::with_caller_label(std::slice::from_ref(&system), true).unwrap();
     let index = metrics.index(&system).unwrap();
     metrics.request(Some(index), RequestAction::Read, RequestOutcome::Ok, 0.01);
-    metrics.vendor_request(index, VendorCallKind::Read, CallOutcome::Ok2xx, 0.01);
+    metrics.vendor_request(index, VendorRequestKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(index, 1_800_000_000);
     metrics.loss_accepted(index, "linked-questions");
     let caller = CallerName("billing".into());

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use records_gateway::catalog::Catalog;
 use records_gateway::gateway::Gateway;
-use records_gateway::journal::{Durability, Journal, OperationQuery, StoreSettings};
+use records_gateway::journal::{Durability, Journal, JournalSettings, OperationQuery};
 use records_gateway::metrics::Metrics;
 use records_gateway::problem::ProblemKind;
 use records_gateway::record::{
@@ -16,7 +16,7 @@ use records_gateway::record::{
     RequestId, Secret, SystemName, VendorError, VendorRecord, Version,
 };
 use records_gateway::sandbox::{self, CallKind, Sandbox, matrix42};
-use records_gateway::system::{OpContext, System, SystemPolicy};
+use records_gateway::system::{CallerContext, System, SystemPolicy};
 use records_gateway::transport::trace::TraceContext;
 use records_gateway::transport::{
     Priority, StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorResponse,
@@ -39,11 +39,11 @@ struct FaultyAdapter {
 
 #[async_trait(?Send)]
 impl VendorProtocol for FaultyAdapter {
-    fn classify(&self, call: &VendorRequest, reply: &VendorResponse) -> Option<VendorError> {
-        self.inner.classify(call, reply)
+    fn classify(&self, call: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
+        self.inner.classify(call, response)
     }
-    fn reply_headers(&self) -> &'static [&'static str] {
-        self.inner.reply_headers()
+    fn kept_headers(&self) -> &'static [&'static str] {
+        self.inner.kept_headers()
     }
     fn sign(&self, call: &mut VendorRequest, token: &Token) {
         self.inner.sign(call, token);
@@ -79,16 +79,16 @@ impl Adapter for FaultyAdapter {
     fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
         self.inner.shown_value(collection, member, value)
     }
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         transport: &dyn Transport,
         collection: &str,
         change: &UpdateInput<'_>,
     ) -> Result<Vec<FieldError>, VendorError> {
-        self.inner.resolve_references(transport, collection, change).await
+        self.inner.find_missing_references(transport, collection, change).await
     }
-    fn parse_updated(&self, id: &RecordId, reply: &VendorResponse) -> UpdatedRecord {
-        self.inner.parse_updated(id, reply)
+    fn parse_updated(&self, id: &RecordId, response: &VendorResponse) -> UpdatedRecord {
+        self.inner.parse_updated(id, response)
     }
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         let number = self.reads.fetch_add(1, Ordering::SeqCst) + 1;
@@ -133,8 +133,8 @@ impl Adapter for FaultyAdapter {
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
         self.inner.plan_create(collection, fields)
     }
-    fn parse_created(&self, collection: &str, reply: &VendorResponse) -> Result<CreatedRecord, VendorError> {
-        self.inner.parse_created(collection, reply)
+    fn parse_created(&self, collection: &str, response: &VendorResponse) -> Result<CreatedRecord, VendorError> {
+        self.inner.parse_created(collection, response)
     }
     async fn find_matching(
         &self,
@@ -193,7 +193,7 @@ fn build_system(
 }
 
 async fn open_store(url: &str) -> Journal {
-    let settings = StoreSettings {
+    let settings = JournalSettings {
         url: url.into(),
         durability: Durability::Commit,
         idempotency_ttl: Duration::from_hours(1),
@@ -203,7 +203,7 @@ async fn open_store(url: &str) -> Journal {
     Journal::open(settings, Arc::new(())).await.unwrap()
 }
 
-fn delete_command() -> (WriteCommand, OpContext) {
+fn delete_command() -> (WriteCommand, CallerContext) {
     let write = WriteCommand {
         op: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
@@ -212,10 +212,10 @@ fn delete_command() -> (WriteCommand, OpContext) {
         accept_loss: Vec::new(),
         require_native: false,
         mapping: None,
-        plan: None,
+        if_plan: None,
         idempotency: None,
     };
-    let context = OpContext {
+    let context = CallerContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
         batch: None,

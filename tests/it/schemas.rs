@@ -4,6 +4,6 @@
 mod documents;
 mod filters;
 mod generated_values;
-mod refusals;
+mod rejections;
 mod system_documents;
 mod unavailable;

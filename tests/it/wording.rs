@@ -43,6 +43,7 @@ const PRIVATE_WORDS: &[&str] = &[
 /// `current`), or that sound translated. No text of the repository has them.
 const PRIVATE_PHRASES: &[&str] = &[
     "anew",
+    "answered",
     "asked for",
     "asks for",
     "became of",

@@ -19,13 +19,13 @@ pub(super) fn to_json(value: &SpannedValue<'_>) -> Option<Value> {
         DeValue::Float(float) => number(float.as_str()),
         DeValue::Array(_) => {
             let DeValue::Array(array) = value.value else { return None };
-            return array.iter().map(|element| to_json(&at(value, element, "[]"))).collect();
+            return array.iter().map(|element| to_json(&element_at(value, element, "[]"))).collect();
         }
         DeValue::Table(table) => {
             let mut entries: Vec<_> = table.iter().collect();
             entries.sort_by_key(|(key, _)| key.span().start);
             let member = |(key, element): (&toml::Spanned<std::borrow::Cow<'_, str>>, &_)| {
-                Some((key.get_ref().clone().into_owned(), to_json(&at(value, element, key.get_ref()))?))
+                Some((key.get_ref().clone().into_owned(), to_json(&element_at(value, element, key.get_ref()))?))
             };
             return entries.into_iter().map(member).collect::<Option<Map<_, _>>>().map(Value::Object);
         }
@@ -37,7 +37,7 @@ pub(super) fn to_json(value: &SpannedValue<'_>) -> Option<Value> {
     json
 }
 
-fn at<'d>(outer: &SpannedValue<'d>, element: &'d toml::Spanned<DeValue<'d>>, key: &str) -> SpannedValue<'d> {
+fn element_at<'d>(outer: &SpannedValue<'d>, element: &'d toml::Spanned<DeValue<'d>>, key: &str) -> SpannedValue<'d> {
     let at = KeyPath { path: outer.at.child(key), offset: element.span().start };
     SpannedValue { diagnostics: outer.diagnostics, at, value: element.get_ref() }
 }

@@ -9,12 +9,12 @@ use crate::access::Principal;
 use crate::record::RawJson;
 
 /// The name under which the leases of batches are kept; no system has it.
-pub(super) const LEASES: &str = "/batches";
+pub(super) const LEASE_NAMESPACE: &str = "/batches";
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
 
 /// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]
-pub(in crate::http) struct Head {
+pub(in crate::http) struct BatchHeader {
     pub(in crate::http) caller: Principal,
     /// Whether the caller had a token, whose permissions no configuration holds.
     #[serde(default)]
@@ -30,18 +30,18 @@ pub(in crate::http) struct Head {
 
 /// How far a batch is.
 #[derive(Clone, Default, Serialize, Deserialize)]
-pub(in crate::http) struct HeadState {
+pub(in crate::http) struct BatchState {
     pub(in crate::http) is_cancelled: bool,
     pub(in crate::http) finished_at: Option<String>,
 }
 
 /// The state in the row of a batch itself.
-pub(in crate::http) fn parse_state(response: Option<&str>) -> HeadState {
+pub(in crate::http) fn parse_state(response: Option<&str>) -> BatchState {
     response.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The document of an item that has not ended.
-pub(in crate::http) fn waiting_item(request: &str) -> Value {
+pub(in crate::http) fn pending_item_json(request: &str) -> Value {
     let item: Value = serde_json::from_str(request).unwrap_or_default();
     serde_json::json!({ "id": item.get("id"), "status": null })
 }

@@ -7,15 +7,15 @@ use actix_web::http::{Method, Uri};
 use futures_util::FutureExt as _;
 
 use super::outcome::ItemOutcome;
+use crate::http::caller_quota;
 use crate::http::context::{ItemTarget, RequestContext, RequestState};
 use crate::http::error::{ApiError, HandlerResult};
-use crate::http::handlers::{previews, records, writes};
+use crate::http::handlers::{previews, record_reads, record_writes};
 use crate::http::item_request::ItemRequest;
-use crate::http::limits;
 use crate::http::middleware::{ProblemTarget, add_common_headers, panic_to_problem, render_problem};
 use crate::http::request_target;
 use crate::http::route::Route;
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::metrics::RequestAction::{self, Create, Delete, List, Preview, Read, Update};
 use crate::problem::ProblemKind;
 
@@ -24,11 +24,11 @@ pub(in crate::http) async fn respond(
     batch: &Rc<RequestState>,
     route: &Rc<Route>,
     item: ItemRequest,
-    purpose: Purpose,
+    purpose: WriteMode,
 ) -> ItemOutcome {
     let item = Rc::new(item);
     let system = item.system(&batch.api);
-    let is_previewed = purpose == Purpose::Preview && item.method != Method::GET;
+    let is_previewed = purpose == WriteMode::Preview && item.method != Method::GET;
     let own_action = route.action(&item.method);
     let action = if is_previewed { Preview } else { own_action };
     let state = RequestState::of_item(batch, ItemTarget { route: Rc::clone(route), system, action });
@@ -71,16 +71,16 @@ async fn handle(
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    let _place = limits::admit_item(context.state(), batch).await?;
+    let _place = caller_quota::admit_item(context.state(), batch).await?;
     match action {
         Create if is_previewed => previews::preview_create(&context).await,
         Update if is_previewed => previews::preview_update(&context).await,
         Delete if is_previewed => previews::preview_delete(&context).await,
-        Read => records::get(context).await,
-        List => records::list(context).await,
-        Create => writes::create(context).await,
-        Update => writes::update(context).await,
-        Delete => writes::delete(context).await,
+        Read => record_reads::get(context).await,
+        List => record_reads::list(context).await,
+        Create => record_writes::create(context).await,
+        Update => record_writes::update(context).await,
+        Delete => record_writes::delete(context).await,
         _ => Err(ProblemKind::InternalError.with_detail("the batch has a path without a handler").into()),
     }
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::begun::may_be_running;
+use super::interrupted_item::may_be_running;
 use super::item::respond;
 use super::outcome::ItemOutcome;
 use crate::http::context::RequestState;
 use crate::http::item_request::ItemRequest;
 use crate::http::route::Route;
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{OperationId, OperationState, percent_encode_id};
 use crate::system::SharedReads;
@@ -33,7 +33,7 @@ pub(in crate::http) struct BatchContext {
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
     /// Whether its items are made or previewed.
-    pub(in crate::http) purpose: Purpose,
+    pub(in crate::http) purpose: WriteMode,
     /// When no further item begins.
     pub(in crate::http) deadline: Instant,
 }
@@ -49,8 +49,8 @@ pub(super) enum Stop {
 }
 
 /// What the future of an item has come to.
-pub(super) enum Step {
-    Answered(usize, Box<ItemOutcome>),
+pub(super) enum ItemStep {
+    Responded(usize, Box<ItemOutcome>),
     /// It could not begin in time, or its batch was stopped before.
     NotBegun(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
@@ -81,13 +81,13 @@ impl ItemRun {
     }
 
     /// Begins the item as soon as one more may run, and responds to it.
-    pub(super) async fn to_end(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> Step {
+    pub(super) async fn to_end(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
         // An item that waits for a scan makes room for another.
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
-            return Step::NotBegun(item);
+            return ItemStep::NotBegun(item);
         };
         if self.is_stopped() {
-            return Step::NotBegun(item);
+            return ItemStep::NotBegun(item);
         }
         request.reads = Some(share.clone());
         let (state, purpose) = (Rc::clone(&self.state.borrow()), self.context.purpose);
@@ -98,7 +98,7 @@ impl ItemRun {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
                 if self.is_stopped() {
-                    return Step::NotBegun(item);
+                    return ItemStep::NotBegun(item);
                 }
             } else if let Some(end) = self.end_of_queued(&outcome).await {
                 // Sent again with its key, it shows how its operation has ended.
@@ -116,7 +116,7 @@ impl ItemRun {
         }
         // The write may continue without its caller.
         share.release_slot();
-        Step::Answered(item, Box::new(outcome))
+        ItemStep::Responded(item, Box::new(outcome))
     }
 
     /// How the operation of a queued write has ended; `None` while it runs.
@@ -135,7 +135,7 @@ impl ItemRun {
 }
 
 /// Waits for the end of a queued write, at most until the batch's deadline.
-pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: OperationId) -> Step {
+pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: OperationId) -> ItemStep {
     let journal = context.state.api.gateway.journal();
     let mut pause = MIN_POLL;
     loop {
@@ -144,10 +144,10 @@ pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: Op
         if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
             let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
             let applied = found.state == OperationState::Applied;
-            return Step::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
+            return ItemStep::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
         }
         if Instant::now() + pause >= context.deadline {
-            return Step::Followed(item, None);
+            return ItemStep::Followed(item, None);
         }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_POLL);

@@ -3,17 +3,16 @@
 //! `request` parses a batch and checks it as a whole; `schedule` chooses the next item; `item`
 //! handles one item by the handler of the request alone; `run` runs them all, `item_run` each of
 //! them, and `outcome` holds the results. `stored` keeps an asynchronous batch in the journal (its
-//! row is `head`) and resumes it, `running` runs it, and `begun` finds the items that were already
-//! started.
+//! row is `head`) and resumes it, `running` runs it, and `interrupted_item` finds the items that
+//! were already started.
 
-mod begun;
 mod dependency;
 pub(in crate::http) mod head;
+mod interrupted_item;
 pub(in crate::http) mod item;
+mod item_records;
 pub(in crate::http) mod item_run;
 pub(in crate::http) mod outcome;
-pub(in crate::http) mod raw;
-mod records;
 pub(in crate::http) mod request;
 pub(in crate::http) mod response;
 pub(in crate::http) mod routes;
@@ -21,3 +20,4 @@ pub(in crate::http) mod run;
 mod running;
 mod schedule;
 pub(in crate::http) mod stored;
+pub(in crate::http) mod stored_form;

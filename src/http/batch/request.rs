@@ -187,7 +187,7 @@ impl RawItem {
     }
 }
 
-/// Resolves the names of other items; all faults at once.
+/// Resolves the names of other items; all errors at once.
 ///
 /// # Errors
 /// 400 for an id that occurs twice, 422 for a dependency that cannot be.

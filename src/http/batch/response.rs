@@ -22,12 +22,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 const HANG_UP_POLL: Duration = Duration::from_millis(100);
 
 /// Counts a batch while it runs, and its items as they end.
-pub(super) struct Progress {
+pub(super) struct BatchMetrics {
     metrics: std::sync::Arc<Metrics>,
     summary: Summary,
 }
 
-impl Progress {
+impl BatchMetrics {
     fn begin(runner: &Runner) -> Self {
         let metrics = runner.metrics();
         metrics.batch_size(runner.len());
@@ -51,7 +51,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for BatchMetrics {
     fn drop(&mut self) {
         self.metrics.batches_running(-1);
     }
@@ -59,7 +59,7 @@ impl Drop for Progress {
 
 /// Runs the batch to its end: 200, or 207 where an item failed.
 pub(in crate::http) async fn whole(mut runner: Runner, has_hung_up: impl Fn() -> bool) -> HttpResponse {
-    let mut progress = Progress::begin(&runner);
+    let mut progress = BatchMetrics::begin(&runner);
     let mut items = vec![String::new(); runner.len()];
     loop {
         let Ok(next) = timeout(HANG_UP_POLL, progress.next(&mut runner)).await else {
@@ -100,7 +100,7 @@ fn line_stream(
     runner: Runner,
     has_hung_up: impl Fn() -> bool + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let progress = Progress::begin(&runner);
+    let progress = BatchMetrics::begin(&runner);
     stream::unfold(Some((runner, progress, has_hung_up)), |running| async {
         let (mut runner, mut progress, has_hung_up) = running?;
         let silent_until = Instant::now() + PROGRESS_INTERVAL;

@@ -11,25 +11,25 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::begun::key_prefix;
 use super::dependency::{DependencyResult, EndedItem};
-use super::item_run::{BatchContext, ItemRun, Step, Stop, follow, not_begun_problem};
+use super::interrupted_item::key_prefix;
+use super::item_records::{fill, record_keys};
+use super::item_run::{BatchContext, ItemRun, ItemStep, Stop, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
-use super::records::{fill, record_keys};
 use super::request::{BatchItem, BatchRequest};
-use super::schedule::{Next, Schedule};
+use super::schedule::{NextItem, Schedule};
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::item_request::{ItemRequest, segment};
 use crate::http::route::Route;
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::OperationId;
 use crate::system::SharedReads;
 
 /// How many items take part in one scan, at most.
-const MAX_ENTERED: usize = 64;
+const MAX_SCAN_READERS: usize = 64;
 
 /// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
@@ -51,7 +51,7 @@ pub(in crate::http) struct Runner {
     schedule: Schedule,
     results: Vec<DependencyResult>,
     running: usize,
-    steps: FuturesUnordered<LocalBoxFuture<'static, Step>>,
+    steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
     given_up: Vec<usize>,
 }
 
@@ -60,7 +60,7 @@ impl Runner {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
         let reads = SharedReads::new(concurrency);
         // After a failure none may begin, so that none waits for its beginning.
-        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_ENTERED) };
+        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_SCAN_READERS) };
         let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
         let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
         let results = items
@@ -175,12 +175,12 @@ impl Runner {
     fn begin_items(&mut self) -> Option<(usize, ItemOutcome)> {
         while self.running < self.concurrency && Instant::now() < self.context.deadline {
             match self.schedule.take_next()? {
-                Next::Skip { item, because } => {
+                NextItem::Skip { item, because } => {
                     let outcome = self.dependency_failed(item, because, None);
                     self.schedule.end(item, false);
                     return Some((item, outcome));
                 }
-                Next::Begin(item) => match self.request(item) {
+                NextItem::Begin(item) => match self.request(item) {
                     Ok((route, request)) => self.begin(item, route, request),
                     Err(outcome) => {
                         self.schedule.end(item, false);
@@ -206,9 +206,9 @@ impl Runner {
         self.steps.push(run.to_end(item, route, request).boxed_local());
     }
 
-    fn take(&mut self, step: Step) -> Option<(usize, ItemOutcome)> {
+    fn take(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {
         match step {
-            Step::Answered(item, outcome) => {
+            ItemStep::Responded(item, outcome) => {
                 self.running -= 1;
                 self.keep_result(item, &outcome);
                 match outcome.queued_operation() {
@@ -222,13 +222,13 @@ impl Runner {
                 }
                 Some((item, *outcome))
             }
-            Step::NotBegun(item) => {
+            ItemStep::NotBegun(item) => {
                 self.running -= 1;
                 self.schedule.end(item, false);
                 let is_skipped = self.stop.get() == Some(Stop::Cancelled);
                 (!is_skipped).then(|| (item, self.decide(item, self.not_begun_problem())))
             }
-            Step::Followed(item, end) => {
+            ItemStep::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
                 if let (Some(result), Some(end)) = (self.results.get_mut(item), end) {
                     result.record = result.record.take().or(end.record);
@@ -270,8 +270,8 @@ impl Runner {
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
             match self.context.purpose {
-                Purpose::Write => format!("the response of item {id} has no {what}"),
-                Purpose::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
+                WriteMode::Execute => format!("the response of item {id} has no {what}"),
+                WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
         };
         if let Some(of) = item.record_of {
@@ -290,8 +290,8 @@ impl Runner {
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
                 let detail = match self.context.purpose {
-                    Purpose::Write => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
-                    Purpose::Preview => missing("ETag", of),
+                    WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
+                    WriteMode::Preview => missing("ETag", of),
                 };
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };

@@ -8,20 +8,20 @@ use actix_web::dev::Payload;
 use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::begun::{find_begun, key_prefix};
 use super::dependency::EndedItem;
-use super::head::{Head, HeadState, LEASE_TTL, parse_state};
+use super::head::{BatchHeader, BatchState, LEASE_TTL, parse_state};
+use super::interrupted_item::{find_begun, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
-use super::raw::RawBatch;
 use super::request::{BatchBounds, BatchRequest};
-use super::response::Progress;
+use super::response::BatchMetrics;
 use super::routes::ItemRoutes;
 use super::run::Runner;
+use super::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::RequestState;
 use crate::http::state::{ApiState, SharedApiState};
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::journal::{BatchRow, Journal, JournalError, Lease};
 use crate::problem::ProblemKind;
 use crate::record::RequestId;
@@ -43,10 +43,10 @@ pub(super) struct RunningBatch {
     shared: Arc<SharedApiState>,
     api: Arc<ApiState>,
     runner: Runner,
-    progress: Progress,
-    head: Head,
+    progress: BatchMetrics,
+    head: BatchHeader,
     head_text: String,
-    state: HeadState,
+    state: BatchState,
     /// Each item as text; empty once it has ended.
     requests: Vec<String>,
     renewed_at: Instant,
@@ -55,7 +55,7 @@ pub(super) struct RunningBatch {
 /// The rows of a batch: its items as text, and those that have ended.
 struct LoadedRows {
     head: String,
-    state: HeadState,
+    state: BatchState,
     requests: Vec<String>,
     ended: Vec<(usize, EndedItem)>,
 }
@@ -64,7 +64,7 @@ impl LoadedRows {
     /// `None` without a row of the batch itself.
     async fn load(journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
         let mut loaded =
-            Self { head: String::new(), state: HeadState::default(), requests: Vec::new(), ended: Vec::new() };
+            Self { head: String::new(), state: BatchState::default(), requests: Vec::new(), ended: Vec::new() };
         let (mut from, mut has_head, mut is_cancelled) = (BatchRow::CANCEL, false, false);
         loop {
             let rows = journal.batch_rows(id, from, LOADED_AT_ONCE).await?;
@@ -101,7 +101,7 @@ impl RunningBatch {
     ) -> Result<Option<Self>, JournalError> {
         let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
-        let Ok(head) = serde_json::from_str::<Head>(&head_text) else { return Ok(None) };
+        let Ok(head) = serde_json::from_str::<BatchHeader>(&head_text) else { return Ok(None) };
         let api = shared.load();
         let body = RawBatch::join(&head.options, &requests);
         let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
@@ -112,7 +112,7 @@ impl RunningBatch {
             key: Some(head.key.clone().unwrap_or_else(|| format!("id {id}"))),
             name: head.request_id.clone(),
             is_stored: true,
-            purpose: Purpose::Write,
+            purpose: WriteMode::Execute,
             deadline: Instant::now() + NO_DEADLINE,
         };
         // An item that has begun is followed to its end, although the batch was cancelled or its
@@ -127,7 +127,7 @@ impl RunningBatch {
                 request.clear();
             }
         }
-        let progress = Progress::resume(&runner);
+        let progress = BatchMetrics::resume(&runner);
         let (journal, shared, id) = (journal.clone(), Arc::clone(shared), Arc::clone(id));
         let renewed_at = Instant::now();
         Ok(Some(Self { journal, id, shared, api, runner, progress, head, head_text, state, requests, renewed_at }))
@@ -212,7 +212,7 @@ impl RunningBatch {
     /// not needed any more either.
     pub(super) async fn close(&mut self) {
         self.poll_for_cancel().await;
-        let state = HeadState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
+        let state = BatchState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
         let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
         let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
         rows.push(BatchRow {
@@ -244,14 +244,14 @@ impl RunningBatch {
 }
 
 /// The state of a request of the batch's caller, with what it could do when the batch was accepted.
-fn accepted_state(api: &Arc<ApiState>, head: &Head) -> Rc<RequestState> {
+fn accepted_state(api: &Arc<ApiState>, head: &BatchHeader) -> Rc<RequestState> {
     let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
     state.set_principal(Arc::new(head.caller.clone()));
     state
 }
 
 /// The state of a request of the batch's caller, with what it may do now.
-async fn new_state(api: &Arc<ApiState>, head: &Head) -> Rc<RequestState> {
+async fn new_state(api: &Arc<ApiState>, head: &BatchHeader) -> Rc<RequestState> {
     let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
     state.set_principal(api.authenticator.current_principal(&head.caller, head.has_token).await);
     state

@@ -5,7 +5,7 @@ use std::hash::Hash;
 
 /// Where an item stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ItemState {
     /// It waits for this many others.
     Waiting(usize),
     /// It has begun, or was decided without a beginning.
@@ -16,7 +16,7 @@ enum State {
 
 /// What to do with the next item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextItem {
     /// Begin it.
     Begin(usize),
     /// Do not begin it, because another item failed.
@@ -26,7 +26,7 @@ pub(super) enum Next {
 /// The order of a batch's items. An item waits for those that it depends on, and for the one before
 /// it that names the same record.
 pub(super) struct Schedule {
-    states: Vec<State>,
+    states: Vec<ItemState>,
     depends_on: Vec<Vec<usize>>,
     followers: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
@@ -53,9 +53,9 @@ impl Schedule {
                     list.push(item);
                 }
             }
-            states.push(State::Waiting(before.len()));
+            states.push(ItemState::Waiting(before.len()));
         }
-        let is_free = |(item, state): (usize, &State)| (*state == State::Waiting(0)).then_some(item);
+        let is_free = |(item, state): (usize, &ItemState)| (*state == ItemState::Waiting(0)).then_some(item);
         let ready = states.iter().enumerate().filter_map(is_free).collect();
         Self { states, depends_on, followers, ready, stop_on_failure, first_failure: None }
     }
@@ -66,22 +66,23 @@ impl Schedule {
     }
 
     /// Takes the first item, in the order given, that waits for nothing.
-    pub(super) fn take_next(&mut self) -> Option<Next> {
+    pub(super) fn take_next(&mut self) -> Option<NextItem> {
         let item = self.ready.pop_first()?;
-        self.set(item, State::Begun);
-        let failed = |dependency: &&usize| self.states.get(**dependency) == Some(&State::Ended { succeeded: false });
+        self.set(item, ItemState::Begun);
+        let failed =
+            |dependency: &&usize| self.states.get(**dependency) == Some(&ItemState::Ended { succeeded: false });
         let dependency = self.depends_on.get(item).and_then(|needs| needs.iter().find(failed)).copied();
         let stopped = self.first_failure.filter(|_| self.stop_on_failure);
         Some(match dependency.or(stopped) {
-            Some(because) => Next::Skip { item, because },
-            None => Next::Begin(item),
+            Some(because) => NextItem::Skip { item, because },
+            None => NextItem::Begin(item),
         })
     }
 
     /// Takes an item that began in an earlier process.
     pub(super) fn restore(&mut self, item: usize) {
         self.ready.remove(&item);
-        self.set(item, State::Begun);
+        self.set(item, ItemState::Begun);
     }
 
     /// Records that an item failed, before those that wait for it may start.
@@ -94,9 +95,9 @@ impl Schedule {
         if !succeeded {
             self.fail(item);
         }
-        self.set(item, State::Ended { succeeded });
+        self.set(item, ItemState::Ended { succeeded });
         for follower in self.followers.get(item).cloned().unwrap_or_default() {
-            if let Some(State::Waiting(left)) = self.states.get_mut(follower) {
+            if let Some(ItemState::Waiting(left)) = self.states.get_mut(follower) {
                 *left = left.saturating_sub(1);
                 if *left == 0 {
                     self.ready.insert(follower);
@@ -109,16 +110,16 @@ impl Schedule {
     /// any more.
     pub(super) fn give_up(&mut self, kept: &HashSet<usize>) -> Vec<usize> {
         self.ready.retain(|item| kept.contains(item));
-        let waits = |(item, state): (usize, &State)| matches!(state, State::Waiting(_)).then_some(item);
+        let waits = |(item, state): (usize, &ItemState)| matches!(state, ItemState::Waiting(_)).then_some(item);
         let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !kept.contains(item));
         let left: Vec<usize> = left.collect();
         for item in &left {
-            self.set(*item, State::Ended { succeeded: false });
+            self.set(*item, ItemState::Ended { succeeded: false });
         }
         left
     }
 
-    fn set(&mut self, item: usize, state: State) {
+    fn set(&mut self, item: usize, state: ItemState) {
         if let Some(slot) = self.states.get_mut(item) {
             *slot = state;
         }
@@ -129,7 +130,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn all(schedule: &mut Schedule) -> Vec<Next> {
+    fn all(schedule: &mut Schedule) -> Vec<NextItem> {
         std::iter::from_fn(|| schedule.take_next()).collect()
     }
 
@@ -137,30 +138,30 @@ mod tests {
     fn items_of_one_record_run_in_the_order_given() {
         let records = [Some("a"), Some("b"), Some("a"), None, Some("a")];
         let mut schedule = Schedule::new(vec![Vec::new(); 5], records, false);
-        assert_eq!(all(&mut schedule), [Next::Begin(0), Next::Begin(1), Next::Begin(3)]);
+        assert_eq!(all(&mut schedule), [NextItem::Begin(0), NextItem::Begin(1), NextItem::Begin(3)]);
         schedule.end(0, false);
-        assert_eq!(all(&mut schedule), [Next::Begin(2)], "a failure does not stop its record");
+        assert_eq!(all(&mut schedule), [NextItem::Begin(2)], "a failure does not stop its record");
         schedule.end(2, true);
-        assert_eq!(all(&mut schedule), [Next::Begin(4)]);
+        assert_eq!(all(&mut schedule), [NextItem::Begin(4)]);
         assert!(schedule.has_followers(0) && !schedule.has_followers(1));
     }
 
     #[test]
     fn a_failed_dependency_skips_its_dependents_one_after_another() {
         let mut schedule = Schedule::new(vec![vec![], vec![0], vec![1], vec![]], [None::<&str>; 4], false);
-        assert_eq!(all(&mut schedule), [Next::Begin(0), Next::Begin(3)]);
+        assert_eq!(all(&mut schedule), [NextItem::Begin(0), NextItem::Begin(3)]);
         schedule.end(0, false);
-        assert_eq!(all(&mut schedule), [Next::Skip { item: 1, because: 0 }]);
+        assert_eq!(all(&mut schedule), [NextItem::Skip { item: 1, because: 0 }]);
         schedule.end(1, false);
-        assert_eq!(all(&mut schedule), [Next::Skip { item: 2, because: 1 }]);
+        assert_eq!(all(&mut schedule), [NextItem::Skip { item: 2, because: 1 }]);
     }
 
     #[test]
     fn after_a_stop_no_item_begins() {
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![0]], [None::<&str>; 3], true);
-        assert_eq!(schedule.take_next(), Some(Next::Begin(0)));
+        assert_eq!(schedule.take_next(), Some(NextItem::Begin(0)));
         schedule.fail(0);
-        assert_eq!(schedule.take_next(), Some(Next::Skip { item: 1, because: 0 }));
+        assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
         assert_eq!(schedule.give_up(&HashSet::new()), [2]);
         assert_eq!(schedule.take_next(), None);
@@ -171,6 +172,6 @@ mod tests {
         let records = [Some("a"), Some("a"), None, Some("b")];
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
         assert_eq!(schedule.give_up(&HashSet::from([0, 3])), [1, 2]);
-        assert_eq!(all(&mut schedule), [Next::Begin(0)], "item 3 waits for one that never ends");
+        assert_eq!(all(&mut schedule), [NextItem::Begin(0)], "item 3 waits for one that never ends");
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::head::{Head, HeadState, LEASE_TTL, LEASES};
+use super::head::{BatchHeader, BatchState, LEASE_NAMESPACE, LEASE_TTL};
 use super::outcome::ItemClass;
-use super::raw::RawBatch;
 use super::running::RunningBatch;
+use super::stored_form::RawBatch;
 use crate::http::batch_registry::{BatchMemory, RunGuard};
 use crate::http::state::SharedApiState;
 use crate::journal::{BatchRow, Journal, Lease, LeaseResult};
@@ -49,7 +49,12 @@ pub(in crate::http) enum Stored {
 
 impl NewBatch {
     /// The rows of a batch.
-    pub(in crate::http) fn new(shared: &SharedApiState, head: &Head, raw: &RawBatch, memory: BatchMemory) -> Self {
+    pub(in crate::http) fn new(
+        shared: &SharedApiState,
+        head: &BatchHeader,
+        raw: &RawBatch,
+        memory: BatchMemory,
+    ) -> Self {
         let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let row = |position: usize, request: String| BatchRow {
             id: Arc::clone(&id),
@@ -69,7 +74,7 @@ impl NewBatch {
     pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> Stored {
         let journal = shared.load().gateway.journal().clone();
         // Without the lease another replica would begin, too. Nobody else can have it.
-        let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, &self.id, LEASE_TTL).await else {
+        let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, &self.id, LEASE_TTL).await else {
             return Stored::No;
         };
         let stored = match journal.save_batch_rows(self.rows).await {
@@ -125,7 +130,7 @@ pub async fn resume(shared: Arc<SharedApiState>) {
 async fn try_to_resume(shared: &Arc<SharedApiState>, journal: &Journal, id: &str) {
     let registry = Arc::clone(&shared.load().process.batches);
     let Some(guard) = registry.claim(id) else { return };
-    let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASES, id, LEASE_TTL).await else { return };
+    let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, id, LEASE_TTL).await else { return };
     let len = journal.batch_size(id).await.unwrap_or_default();
     let Some(memory) = registry.reserve(len) else {
         // A later poll tries again.
@@ -165,7 +170,7 @@ async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
     tracing::error!(batch = &**id, "a stored batch cannot be read; what is left of it is ended as unknown");
     let Ok(rows) = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await else { return };
     let finished_at = Some(jiff::Timestamp::now().to_string());
-    let state = HeadState { is_cancelled: true, finished_at };
+    let state = BatchState { is_cancelled: true, finished_at };
     let end = |row: BatchRow| match row.position {
         BatchRow::HEAD => BatchRow { status: 0, response: serde_json::to_string(&state).ok(), ..row },
         _ => BatchRow {

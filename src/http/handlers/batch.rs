@@ -9,13 +9,13 @@ use actix_web::web::ThinData;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::batches;
+use super::stored_batches;
 use crate::http::batch::item_run::BatchContext;
-use crate::http::batch::raw::RawBatch;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
 use crate::http::batch::routes::ItemRoutes;
 use crate::http::batch::run::Runner;
+use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
 use crate::http::compat;
@@ -24,7 +24,7 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept};
 use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
 use crate::http::state::SharedApiState;
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::problem::{Problem, ProblemKind};
 use crate::writes::Prefer;
 
@@ -54,19 +54,19 @@ const ITEM_HEADERS: [HeaderName; 5] = [
         (status = 202, description = "Stored, and running: `Prefer: respond-async`", body = StoredBatch),
         (status = 207, description = "Some items failed; `summary` counts them", body = BatchResult)))]
 pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<SharedApiState>>) -> HandlerResult {
-    let ParsedBatch { as_lines, body, key, prefer, request, memory } = parse(&context, Purpose::Write).await?;
+    let ParsedBatch { as_lines, body, key, prefer, request, memory } = parse(&context, WriteMode::Execute).await?;
     if prefer.respond_async {
         let raw = RawBatch::parse(&body)?;
-        return batches::begin(&context, shared.0, (key, request.systems(), raw, memory), prefer.wait).await;
+        return stored_batches::begin(&context, shared.0, (key, request.systems(), raw, memory), prefer.wait).await;
     }
-    respond(&context, Purpose::Write, (key, as_lines), (request, memory)).await
+    respond(&context, WriteMode::Execute, (key, as_lines), (request, memory)).await
 }
 
 /// `POST /batch/preview`.
 #[utoipa::path(post, path = "/batch/preview", tag = "Records", operation_id = "previewBatch",
     summary = "Preview many requests",
     description = "The body is that of `POST /batch`. Each write is previewed, as by the preview of that request \
-        alone, and nothing is written; a `GET` is answered. An item that needs the record or the tag of another one \
+        alone, and nothing is written; a `GET` gets its response. An item that needs the record or the tag of another one \
         (`{x}`) is 424 where a preview has none.",
     request_body(description = "The items", content(
         (BatchBody = "application/json", examples(
@@ -75,8 +75,8 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
             (BatchResult = "application/json"), (String = "application/x-ndjson"))),
         (status = 207, description = "Some items cannot be previewed, or would be refused", body = BatchResult)))]
 pub(in crate::http) async fn preview(context: RequestContext) -> HandlerResult {
-    let ParsedBatch { as_lines, request, memory, .. } = parse(&context, Purpose::Preview).await?;
-    respond(&context, Purpose::Preview, (None, as_lines), (request, memory)).await
+    let ParsedBatch { as_lines, request, memory, .. } = parse(&context, WriteMode::Preview).await?;
+    respond(&context, WriteMode::Preview, (None, as_lines), (request, memory)).await
 }
 
 /// A batch as it was sent.
@@ -90,7 +90,7 @@ struct ParsedBatch {
 }
 
 /// Checks the batch as a whole, in the order of contract 4.10.
-async fn parse(context: &RequestContext, purpose: Purpose) -> Result<ParsedBatch, Problem> {
+async fn parse(context: &RequestContext, purpose: WriteMode) -> Result<ParsedBatch, Problem> {
     // The caller, and the trace that all items continue.
     context.op_context()?;
     let as_lines = accept::require_json_or_lines(context.headers())?;
@@ -100,7 +100,7 @@ async fn parse(context: &RequestContext, purpose: Purpose) -> Result<ParsedBatch
     check_headers(context)?;
     let key = headers::parse_idempotency_key(context.headers())?;
     let prefer = headers::parse_prefer(context.headers());
-    let is_stored = prefer.respond_async && purpose == Purpose::Write;
+    let is_stored = prefer.respond_async && purpose == WriteMode::Execute;
     let max_items = if is_stored { limits.max_async_items } else { limits.max_items };
     let bounds = BatchBounds { max_items, max_concurrency: limits.max_concurrency };
     let memory = context.api().process.batches.reserve(body.len()).ok_or_else(no_memory)?;
@@ -111,7 +111,7 @@ async fn parse(context: &RequestContext, purpose: Purpose) -> Result<ParsedBatch
 /// Runs the items while the caller waits.
 async fn respond(
     context: &RequestContext,
-    purpose: Purpose,
+    purpose: WriteMode,
     (key, as_lines): (Option<String>, bool),
     (request, memory): (BatchRequest, BatchMemory),
 ) -> HandlerResult {

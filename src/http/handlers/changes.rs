@@ -20,7 +20,7 @@ use crate::http::headers::accept::{self, FeedFormat};
 use crate::http::openapi::{ChangeListParams, LastEventId};
 use crate::http::query::QueryParams;
 use crate::http::response;
-use crate::journal::{Change, ChangeQuery, ChangeRead, ChangeStart};
+use crate::journal::{ChangeQuery, ChangeRead, ChangeStart, FeedEvent};
 use crate::problem::{Problem, ProblemKind};
 
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -96,12 +96,12 @@ impl Feed {
 
     async fn read(&self, context: &RequestContext, start: ChangeStart) -> Result<ChangeRead, Problem> {
         let read = context.gateway().journal().changes(&self.query, start, self.retention);
-        context.read_store(read).await
+        context.read_journal(read).await
     }
 
     /// 410 with the way back: what changed meanwhile is found by listing, what comes after
     /// `restart` by following.
-    fn expired(&self, context: &RequestContext, now: i64) -> Problem {
+    fn cursor_expired_problem(&self, context: &RequestContext, now: i64) -> Problem {
         let detail =
             "events after this cursor are not kept any more: take `restart` as the new `since`, then list again";
         let mut problem = ProblemKind::CursorExpired.with_detail(detail);
@@ -142,7 +142,7 @@ async fn page(context: &RequestContext, params: &QueryParams, feed: Feed) -> Han
     loop {
         let page = match feed.read(context, start).await? {
             ChangeRead::Page(page) => page,
-            ChangeRead::Expired(now) => return Err(feed.expired(context, now).into()),
+            ChangeRead::Expired(now) => return Err(feed.cursor_expired_problem(context, now).into()),
         };
         let is_over = wait_until.is_none_or(|until| until <= Instant::now()) || context.gateway().is_draining();
         if !page.items.is_empty() || is_over {
@@ -163,7 +163,7 @@ async fn page(context: &RequestContext, params: &QueryParams, feed: Feed) -> Han
     }
 }
 
-fn respond(feed: &Feed, items: &[Change], next: i64, at_end: bool) -> HttpResponse {
+fn respond(feed: &Feed, items: &[FeedEvent], next: i64, at_end: bool) -> HttpResponse {
     let body = ChangePage {
         items: items.iter().map(ChangeEvent::from).collect(),
         next: ChangeEvent::encode_cursor(&feed.scope, next),
@@ -180,7 +180,7 @@ async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
     };
     // An expired position is found here, because a status cannot follow the first event.
     let position = match feed.read(context, feed.start).await? {
-        ChangeRead::Expired(now) => return Err(feed.expired(context, now).into()),
+        ChangeRead::Expired(now) => return Err(feed.cursor_expired_problem(context, now).into()),
         ChangeRead::Page(page) => match feed.start {
             ChangeStart::After(position) => position,
             _ => page.start,

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 
-use crate::catalog::{Purpose, SchemaDocument};
+use crate::catalog::{SchemaDocument, SchemaPurpose};
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::handlers::systems::Guarantees;
@@ -75,11 +75,11 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let policy = &system.policy;
     let configured: Vec<&str> = policy.collection.iter().chain(&policy.collections).map(String::as_str).collect();
     let list = system.catalog.collections(&configured, op_context.requester()).await;
-    let list = list.map_err(|fault| system.fault_to_problem(&fault))?;
+    let list = list.map_err(|fault| system.vendor_error_to_problem(&fault))?;
     let models = &context.api().models;
     let shown = list.items.iter().skip(start).take(limit);
     let items = shown
-        .map(|info| collection_view(system, info, models.of_collection(system.name.as_str(), &info.collection)))
+        .map(|info| collection_view(system, info, models.names_for_collection(system.name.as_str(), &info.collection)))
         .collect();
     let end = start.saturating_add(limit);
     let next = (end < list.items.len()).then(|| query.encode_cursor(&end.to_string()));
@@ -95,7 +95,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec
         title: &info.title,
         records: info.records,
         actions: system.adapter.capabilities().actions,
-        guarantee: Guarantees::of_collection(system, &info.collection),
+        guarantee: Guarantees::names_for_collection(system, &info.collection),
         schema: system.catalog.schema_path(&info.collection),
         schema_source: system.catalog.source().as_str(),
         models,
@@ -114,7 +114,8 @@ pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     let collection = system.adapter.parse_collection(&raw).ok_or_else(|| system.collection_not_found())?;
     accept::require_schema(context.headers())?;
     let query = context.query(&["for"])?;
-    let purpose = query.parse_word("for", "record, create, update", Purpose::parse)?.unwrap_or(Purpose::Record);
+    let purpose =
+        query.parse_word("for", "record, create, update", SchemaPurpose::parse)?.unwrap_or(SchemaPurpose::Record);
     let preconditions = ReadPreconditions::parse(context.headers())?;
     if system.catalog.schema_path(&collection).is_none() {
         let detail = format!("the records of {} are not described anywhere", system.name);

@@ -60,7 +60,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
         after_seq: params.decode_cursor(|place| place.parse().ok())?,
     };
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let page = context.read_store(context.gateway().journal().ledger(query)).await?;
+    let page = context.read_journal(context.gateway().journal().ledger(query)).await?;
     let body = LedgerPage { items: page.items, next: page.next.map(|seq| params.encode_cursor(&seq.to_string())) };
     let link = params.next_link_header("/ledger", body.next.as_deref());
     preconditions.respond(response::to_json(&body), None, link)

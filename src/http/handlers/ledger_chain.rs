@@ -60,7 +60,7 @@ pub(in crate::http) async fn head(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let head = context.read_store(context.gateway().journal().ledger_head()).await?;
+    let head = context.read_journal(context.gateway().journal().ledger_head()).await?;
     let body = LedgerHead { seq: head.seq, at: head.at, hash: head.hash };
     preconditions.respond(response::to_json(&body), None, None)
 }
@@ -85,7 +85,7 @@ pub(in crate::http) async fn verify(context: RequestContext) -> HandlerResult {
         return Err(wrong("limit must be a whole number from 1 to 10000").into());
     }
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let range = context.read_store(context.gateway().journal().verify_range(from, i64::from(limit))).await?;
+    let range = context.read_journal(context.gateway().journal().verify_range(from, i64::from(limit))).await?;
     let first_broken = range.first_error.map(|error| BrokenEntry { seq: error.seq, why: error.reason });
     let (from, to, head) = (range.from, range.to, range.head);
     let body = VerifiedLedger { from, to, ok: first_broken.is_none(), head, first_broken };

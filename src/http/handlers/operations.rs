@@ -62,7 +62,7 @@ pub(super) fn parse_id(context: &RequestContext) -> Result<OperationId, Problem>
 /// 404.
 pub(super) async fn find_operation(context: &RequestContext, id: &OperationId) -> Result<Operation, Problem> {
     let caller = context.caller()?;
-    let found = context.read_store(context.gateway().journal().operation(id)).await?;
+    let found = context.read_journal(context.gateway().journal().operation(id)).await?;
     let may_see = |operation: &Operation| {
         [Permission::Read, Permission::Operate].iter().any(|permission| caller.can(&operation.system, *permission))
     };
@@ -94,7 +94,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
         after: params.decode_cursor(|place| place.parse().ok())?,
     };
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let page = context.read_store(context.gateway().journal().operations(query)).await?;
+    let page = context.read_journal(context.gateway().journal().operations(query)).await?;
     let body = OperationPage { items: page.items, next: page.next.map(|seq| params.encode_cursor(&seq.to_string())) };
     let link = params.next_link_header("/operations", body.next.as_deref());
     preconditions.respond(response::to_json(&body), None, link)

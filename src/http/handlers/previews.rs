@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 
-use super::writes::{parse_create, parse_delete, parse_update};
+use super::record_writes::{parse_create, parse_delete, parse_update};
 use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
@@ -11,7 +11,7 @@ use crate::http::openapi::{
 };
 use crate::http::representation::Representation;
 use crate::http::response;
-use crate::http::write_request::Purpose;
+use crate::http::write_request::WriteMode;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::Action;
 use crate::system::System;
@@ -45,26 +45,26 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(context)?;
+    let representation = Representation::from_path(context)?;
     require_read(context, Action::Update)?;
-    let (system, command) = parse_update(context, &representation, Purpose::Preview).await?;
+    let (system, command) = parse_update(context, &representation, WriteMode::Preview).await?;
     check_action(context)?;
     respond(context, &representation, system, command).await
 }
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(context)?;
+    let representation = Representation::from_path(context)?;
     require_read(context, Action::Delete)?;
-    let (system, command) = parse_delete(context, &representation, Purpose::Preview)?;
+    let (system, command) = parse_delete(context, &representation, WriteMode::Preview)?;
     respond(context, &representation, system, command).await
 }
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
-    let representation = Representation::of(context)?;
+    let representation = Representation::from_path(context)?;
     require_read(context, Action::Create)?;
-    let (system, command) = parse_create(context, &representation, Purpose::Preview).await?;
+    let (system, command) = parse_create(context, &representation, WriteMode::Preview).await?;
     respond(context, &representation, system, command).await
 }
 

@@ -91,7 +91,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
         started_at: api.process.started_at(),
         store: if journal.is_shared() { "postgres" } else { "sqlite" },
         durability: journal.durability().as_str(),
-        replicas: context.read_store(journal.count_replicas()).await?,
+        replicas: context.read_journal(journal.count_replicas()).await?,
         config: api.process.config(),
         systems: api.systems.len(),
         callers: api.authenticator.callers().into_iter().map(CallerInfo::from).collect(),

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 
 use crate::http::context::RequestState;
 use crate::http::error::refuse;
-use crate::http::{headers, limits, rehearsal};
+use crate::http::{caller_quota, headers, sandbox_fault};
 
 /// Authenticates the caller and applies its limits, unless the route is public: there, credentials
 /// are ignored.
@@ -17,19 +17,19 @@ pub(in crate::http) async fn authenticate(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let state = RequestState::of(request.request())?;
+    let state = RequestState::from_request(request.request())?;
     if !state.route().is_some_and(|route| route.is_public) {
         match state.api.authenticator.authenticate(headers::bearer(request.headers())).await {
             Ok(caller) => {
                 state.set_principal(caller);
-                if let Err(problem) = limits::admit(&state) {
+                if let Err(problem) = caller_quota::admit(&state) {
                     return Ok(refuse(request, problem));
                 }
             }
             Err(problem) => return Ok(refuse(request, problem)),
         }
     }
-    match rehearsal::begin(&state, request.request()) {
+    match sandbox_fault::begin(&state, request.request()) {
         Ok(_rehearsal) => next.call(request).await,
         Err(problem) => Ok(refuse(request, problem)),
     }

@@ -41,7 +41,7 @@ pub(in crate::http) async fn validate_head(
     match checked {
         Ok(()) => next.call(request).await,
         Err(problem) => {
-            RequestState::of(http_request)?.set_target(http_request, None, None);
+            RequestState::from_request(http_request)?.set_target(http_request, None, None);
             Ok(refuse(request, problem))
         }
     }

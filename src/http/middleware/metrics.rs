@@ -18,7 +18,7 @@ pub(in crate::http) async fn record_metrics(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let state = RequestState::of(request.request())?;
+    let state = RequestState::from_request(request.request())?;
     let method = state.api.access_log.then(|| request.method().clone());
     let mut guard = MetricsGuard { state, outcome: None, method, status: None, bytes: None };
     let response = next.call(request).await?;

@@ -21,7 +21,7 @@ pub(in crate::http) async fn render_problems(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let state = RequestState::of(request.request())?;
+    let state = RequestState::from_request(request.request())?;
     let (request, response) = next.call(request).await?.into_parts();
     let Some(error) = response.error().and_then(|error| error.as_error::<ApiError>()) else {
         return Ok(ServiceResponse::new(request, response));
@@ -71,7 +71,7 @@ pub(in crate::http) fn render_problem(
         return problem_page(&mut response, problem, state);
     }
     let document = ProblemDocument::new(problem, Some(target.path), Some(&state.request_id.0));
-    let document = document.at(&state.api.external_url);
+    let document = document.with_external_url(&state.api.external_url);
     response.body(serde_json::to_vec(&document).unwrap_or_default())
 }
 

@@ -14,7 +14,7 @@ use actix_web::{Error, HttpMessage as _};
 use crate::http::context::RequestState;
 use crate::http::response::H_OPERATION;
 use crate::http::state::ApiState;
-use crate::http::{compat, headers, limits};
+use crate::http::{caller_quota, compat, headers};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -59,6 +59,6 @@ pub(in crate::http) fn add_common_headers(headers: &mut HeaderMap, state: &Reque
     if !state.api.external_url.is_empty() {
         add_external_url(headers, &state.api.external_url);
     }
-    limits::add_headers(headers, state);
+    caller_quota::add_headers(headers, state);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

@@ -20,7 +20,7 @@ pub(in crate::http) async fn enter_route(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let state = RequestState::of(request.request())?;
+    let state = RequestState::from_request(request.request())?;
     state.set_target(request.request(), Some(Rc::clone(&route)), find_system(&state, &request));
     if !route.allows(request.method()) {
         return Ok(refuse(request, route.method_not_allowed(state.system().map(|system| &**system))));

@@ -3,7 +3,7 @@
 
 pub(super) mod examples;
 mod model_bodies;
-mod models;
+mod model_paths;
 mod operations;
 mod params;
 mod prefill;
@@ -22,8 +22,8 @@ use utoipa::{Modify, OpenApi as _};
 use crate::models::Model;
 
 use examples::VendorExamples;
-use models::ModelPaths;
-pub use models::VendorOfSystem;
+use model_paths::ModelPaths;
+pub use model_paths::VendorOfSystem;
 use problems::ProblemResponses;
 use response_headers::ResponseHeaders;
 
@@ -59,15 +59,15 @@ pub(super) use system_document::{sample_collection, system_document};
         (name = "Gateway", description = "The gateway itself"),
     ),
     paths(
-        super::handlers::records::list, super::handlers::writes::create,
-        super::handlers::records::get, super::handlers::writes::update, super::handlers::writes::delete,
+        super::handlers::record_reads::list, super::handlers::record_writes::create,
+        super::handlers::record_reads::get, super::handlers::record_writes::update, super::handlers::record_writes::delete,
         super::handlers::previews::new_record, super::handlers::previews::change,
         super::handlers::operations::list, super::handlers::operations::get,
-        super::handlers::settlement::probe_again, super::handlers::settlement::resolve,
+        super::handlers::operator_actions::probe_again, super::handlers::operator_actions::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,
         super::handlers::ledger_chain::verify, super::handlers::changes::list, super::handlers::status::get,
         super::handlers::batch::run, super::handlers::batch::preview,
-        super::handlers::batches::get, super::handlers::batches::cancel, super::handlers::models::list, super::handlers::models::get,
+        super::handlers::stored_batches::get, super::handlers::stored_batches::cancel, super::handlers::models::list, super::handlers::models::get,
         super::handlers::models::schema,
         super::handlers::systems::list, super::handlers::systems::get, super::handlers::systems::openapi_json,
         super::handlers::collections::list, super::handlers::collections::schema,
@@ -127,7 +127,7 @@ pub fn openapi_json_with(models: &[Arc<Model>], vendor_of: VendorOfSystem<'_>) -
         return openapi_json();
     }
     let mut document = document();
-    models::add_models(&mut document, models, vendor_of);
+    model_paths::add_models(&mut document, models, vendor_of);
     to_text(&document)
 }
 

@@ -6,16 +6,19 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::examples::put_first;
-use super::models::{MODELS, fill_in, path_of};
+use super::model_paths::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
-use crate::catalog::{CollectionSchema, Purpose};
+use crate::catalog::{CollectionSchema, SchemaPurpose};
 use crate::models::{MapEntry, Model, SystemMap};
 use crate::system::System;
 use crate::vendors::{FieldSchema, find_vendor};
 
 /// The schemas that have `fields`, and what of the collection's schema these are.
-const TYPED: [(&str, Purpose); 3] =
-    [("StoredRecord", Purpose::Record), ("RecordDraft", Purpose::Create), ("MergePatch", Purpose::Update)];
+const TYPED: [(&str, SchemaPurpose); 3] = [
+    ("StoredRecord", SchemaPurpose::Record),
+    ("RecordDraft", SchemaPurpose::Create),
+    ("MergePatch", SchemaPurpose::Update),
+];
 
 /// The text of the document; `general` is that of the general one.
 pub(crate) fn system_document(

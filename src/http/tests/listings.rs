@@ -28,7 +28,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
         precondition: None,
         compared_etag: None,
         rebased_onto: None,
-        has_plan: false,
+        has_if_plan: false,
         paths: std::sync::Arc::new(NoPaths),
         losses: Vec::new(),
         is_async: true,

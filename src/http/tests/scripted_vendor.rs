@@ -17,7 +17,7 @@ use crate::record::{
 use crate::sandbox::{CallKind, FakeRequest, FakeResponse, FakeVendor, VendorModel};
 use crate::system::{System, SystemPolicy};
 use crate::transport::{
-    StackSettings, Token, Transport, TransportStack, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse,
+    StackSettings, Token, Transport, TransportStack, VendorProtocol, VendorRequest, VendorRequestKind, VendorResponse,
 };
 use crate::vendors::{
     Adapter, Capabilities, CollectionList, Completion, CreatedRecord, DataLoss, FieldFilter, Filterable, ListItem,
@@ -86,7 +86,7 @@ struct ScriptedAdapter {
     vendor: Arc<ScriptedVendor>,
 }
 
-fn planned(kind: VendorCallKind, method: Method, body: Option<String>) -> PlannedRequest {
+fn planned(kind: VendorRequestKind, method: Method, body: Option<String>) -> PlannedRequest {
     let request = VendorRequest::new(kind, method, "/record");
     let request = match body {
         Some(body) => request.body(body),
@@ -100,7 +100,7 @@ impl VendorProtocol for ScriptedAdapter {
     fn classify(&self, _: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
         (response.status != 200).then(|| VendorError::new(VendorErrorKind::ServerError))
     }
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[]
     }
     fn sign(&self, _: &mut VendorRequest, _: &Token) {}
@@ -135,7 +135,7 @@ impl Adapter for ScriptedAdapter {
     fn shown_value(&self, _: &str, _: &str, _: &RawJson) -> Option<RawJson> {
         None
     }
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         _: &dyn Transport,
         _: &str,
@@ -179,7 +179,7 @@ impl Adapter for ScriptedAdapter {
     ) -> Result<PlannedRequest, Vec<FieldError>> {
         let UpdateInput::Members(members) = change else { return Err(Vec::new()) };
         let body = Value::Object(members.to_map()).to_string();
-        Ok(planned(VendorCallKind::Update, Method::PUT, Some(body)))
+        Ok(planned(VendorRequestKind::Update, Method::PUT, Some(body)))
     }
     fn parse_updated(&self, _: &RecordId, _: &VendorResponse) -> UpdatedRecord {
         UpdatedRecord::default()
@@ -190,10 +190,10 @@ impl Adapter for ScriptedAdapter {
         _: Option<&VendorRecord>,
         _: Option<&Version>,
     ) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(planned(VendorCallKind::Delete, Method::DELETE, None))
+        Ok(planned(VendorRequestKind::Delete, Method::DELETE, None))
     }
     fn plan_create(&self, _: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        Ok(planned(VendorCallKind::Create, Method::POST, Some(Value::Object(fields.clone()).to_string())))
+        Ok(planned(VendorRequestKind::Create, Method::POST, Some(Value::Object(fields.clone()).to_string())))
     }
     fn parse_created(&self, collection: &str, _: &VendorResponse) -> Result<CreatedRecord, VendorError> {
         Ok(CreatedRecord { id: RecordId::new(collection, "b c"), record: Some(self.vendor.record()) })

@@ -22,7 +22,7 @@ use crate::http::{
     ApiState, Authenticator, BatchLimits, Listener, Models, RequestLimits, SharedApiState, app, middleware,
     openapi_json,
 };
-use crate::journal::{Durability, Journal, StoreSettings};
+use crate::journal::{Durability, Journal, JournalSettings};
 use crate::metrics::Metrics;
 use crate::record::{Action, CallerName, RecordId, SystemName, Version, sha256};
 use crate::sandbox::{CallKind, FakeVendor};
@@ -107,7 +107,7 @@ impl TestApi {
         let systems =
             names.iter().zip(SYSTEMS).map(|(name, (_, actions))| scripted_system(name, actions, &vendor, &metrics));
         let systems: Vec<_> = systems.collect();
-        let settings = StoreSettings {
+        let settings = JournalSettings {
             url: "sqlite::memory:".to_owned(),
             durability: Durability::Relaxed,
             idempotency_ttl: Duration::from_hours(1),

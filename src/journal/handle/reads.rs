@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::command::Command;
-use crate::journal::decode::{SELECT_KEYS, idempotency_row};
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
+use crate::journal::row_decoding::{SELECT_KEYS, idempotency_row};
 use crate::journal::sql::{Value, operation_uuid, replace_nul};
 use crate::journal::verify::{self, VerifyReport};
 use crate::journal::{ledger_list, operations};
@@ -123,7 +123,7 @@ impl Journal {
     /// # Errors
     /// None now.
     #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
-    pub async fn async_write_on(&self, system: &str, record: &str) -> Result<Option<OperationId>, JournalError> {
+    pub async fn blocking_write_on(&self, system: &str, record: &str) -> Result<Option<OperationId>, JournalError> {
         Ok(self.inner.shared.blocking.get(system, record))
     }
 
@@ -132,7 +132,7 @@ impl Journal {
     /// # Errors
     /// None now.
     #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
-    pub async fn async_writes_on(
+    pub async fn blocking_writes_on(
         &self,
         system: &str,
         records: Vec<String>,

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use crate::journal::change_set::ChangeSet;
-use crate::journal::rows::{IdempotencyKeyId, KeyProgress};
 use crate::journal::sql::operation_uuid;
+use crate::journal::writer_rows::{IdempotencyKeyId, KeyProgress};
 
 /// Columns of `idempotency`.
 #[derive(Default)]

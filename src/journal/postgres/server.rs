@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, POSTGRES, SHOWN_STATE, first_rows};
+use crate::journal::schema::{POSTGRES, SHOWN_STATE, SchemaState, first_rows};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection to a server that does not respond ends after about this time.
@@ -77,7 +77,7 @@ impl PostgresServer {
     pub(in crate::journal) async fn prepare(&self) -> Result<Result<(), JournalError>, DbError> {
         let client = self.connect("SET lock_timeout = '4s'").await?;
         client.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})")).await?;
-        match found(&client).await?.needs_tables() {
+        match detect_schema(&client).await?.needs_tables() {
             Ok(false) => {
                 let lacks = client.query_one("SELECT to_regclass('shown_state') IS NULL", &[]).await?;
                 if lacks.try_get(0)? {
@@ -107,7 +107,7 @@ pub(in crate::journal) async fn check_server(url: &str) -> Result<(), JournalErr
     let row = client.query_one(statement, &[]).await.map_err(|error| failed(error.into()))?;
     let column = |at: usize| row.try_get::<_, bool>(at).map_err(|error| failed(error.into()));
     let (is_read_only, may_create) = (column(0)?, column(1)?);
-    let needs_tables = found(&client).await.map_err(failed)?.needs_tables()?;
+    let needs_tables = detect_schema(&client).await.map_err(failed)?.needs_tables()?;
     match (is_read_only, needs_tables && !may_create) {
         (true, _) => Err(JournalError::Open("the server only takes reads".into())),
         (_, true) => Err(JournalError::Open("the database is empty, and this user may not create tables".into())),
@@ -115,16 +115,16 @@ pub(in crate::journal) async fn check_server(url: &str) -> Result<(), JournalErr
     }
 }
 
-async fn found(client: &Client) -> Result<Found, DbError> {
+async fn detect_schema(client: &Client) -> Result<SchemaState, DbError> {
     let statement = "SELECT to_regclass('schema_version') IS NOT NULL,
         EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema()
                 AND tablename IN ('ledger', 'operation', 'idempotency', 'lease', 'head', '_sqlx_migrations'))";
     let row = client.query_one(statement, &[]).await?;
     if row.try_get(0)? {
         let version = client.query_one("SELECT max(version) FROM schema_version", &[]).await?;
-        return Ok(version.try_get::<_, Option<i64>>(0)?.map_or(Found::OtherTables, Found::Version));
+        return Ok(version.try_get::<_, Option<i64>>(0)?.map_or(SchemaState::OtherTables, SchemaState::Version));
     }
-    Ok(if row.try_get(1)? { Found::OtherTables } else { Found::Nothing })
+    Ok(if row.try_get(1)? { SchemaState::OtherTables } else { SchemaState::Nothing })
 }
 
 /// The configuration and the file of `sslrootcert`. `sslmode=verify-ca` and `verify-full` mean

@@ -13,17 +13,17 @@ use super::pipeline::{Query, pipeline};
 use super::server::{PostgresServer, WRITER_LOCK};
 use super::statements::{self as sql, Statements};
 use super::writes::{WriteContext, key_writes, lease_writes, operation_writes};
-use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::batches;
 use crate::journal::change_set::ChangeSet;
-use crate::journal::decode::{
+use crate::journal::error::DbError;
+use crate::journal::group_needs::GroupNeeds;
+use crate::journal::model::InterimResponse;
+use crate::journal::row_decoding::{
     SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
 };
-use crate::journal::error::DbError;
-use crate::journal::model::InterimResponse;
-use crate::journal::rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::shared::{DEAD_AFTER, Shared};
 use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
+use crate::journal::writer_rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};
 
@@ -56,7 +56,7 @@ impl PostgresSession {
         state.clear_stored();
         // An abandoned connection may still be committing. It has ended once this one holds the
         // lock; what is read before that may be outdated.
-        session.lock_and_read(shared, &BatchNeeds::default(), state).await?;
+        session.lock_and_read(shared, &GroupNeeds::default(), state).await?;
         let own = format!("{SELECT_RUNNING} WHERE r.owner = $1 ORDER BY r.seq");
         for row in session.client.query(&own, &[&state.instance]).await? {
             let stored = stored_operation(&mut Row::from_postgres(&row)?)?;
@@ -76,7 +76,7 @@ impl PostgresSession {
     pub(in crate::journal) async fn begin(
         &mut self,
         shared: &Shared,
-        needs: &BatchNeeds,
+        needs: &GroupNeeds,
         state: &mut WriterState,
     ) -> Result<Vec<StoredOperation>, DbError> {
         state.records.clear();
@@ -93,7 +93,7 @@ impl PostgresSession {
         self.orphans(needs, limit, state).await
     }
 
-    async fn lock_and_read(&self, shared: &Shared, needs: &BatchNeeds, state: &mut WriterState) -> Result<(), DbError> {
+    async fn lock_and_read(&self, shared: &Shared, needs: &GroupNeeds, state: &mut WriterState) -> Result<(), DbError> {
         let (systems, records): (Vec<&str>, Vec<&str>) =
             needs.records.iter().map(|(system, record)| (&**system, &**record)).unzip();
         let (callers, keys): (Vec<&str>, Vec<&str>) =
@@ -155,7 +155,7 @@ impl PostgresSession {
 
     async fn orphans(
         &self,
-        needs: &BatchNeeds,
+        needs: &GroupNeeds,
         limit: usize,
         state: &WriterState,
     ) -> Result<Vec<StoredOperation>, DbError> {
@@ -252,7 +252,7 @@ fn apply_head(
     head: Vec<Row>,
     clock: Vec<Row>,
     shared: &Shared,
-    needs: &BatchNeeds,
+    needs: &GroupNeeds,
     state: &mut WriterState,
 ) -> Result<(), DbError> {
     state.head = ChainHead::EMPTY;

@@ -17,7 +17,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::model::Durability;
-use crate::journal::schema::{Found, SHOWN_STATE, SQLITE, first_rows};
+use crate::journal::schema::{SHOWN_STATE, SQLITE, SchemaState, first_rows};
 
 /// How long a statement waits while another process has locked the file.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
@@ -98,7 +98,7 @@ impl SqliteFile {
     /// `Open`: the file has another form and was not touched, or it cannot be written.
     pub(in crate::journal) fn prepare(&self, durability: Durability) -> Result<(), JournalError> {
         let failed = |error: DbError| JournalError::Open(error.to_string());
-        if found(&self.path).map_err(failed)?.needs_tables()? {
+        if detect_schema(&self.path).map_err(failed)?.needs_tables()? {
             let create = || -> Result<(), DbError> {
                 let connection = self.connect_writer(durability)?;
                 let rows = first_rows(|hex| format!("x'{hex}'"))?;
@@ -165,13 +165,13 @@ pub(in crate::journal) fn check_file(path: &Path) -> Result<(), JournalError> {
     if !path.exists() {
         return Ok(());
     }
-    let found = found(path).map_err(|error| JournalError::Open(error.to_string()))?;
+    let found = detect_schema(path).map_err(|error| JournalError::Open(error.to_string()))?;
     found.needs_tables().map(|_| ())
 }
 
-fn found(path: &Path) -> Result<Found, DbError> {
+fn detect_schema(path: &Path) -> Result<SchemaState, DbError> {
     if std::fs::metadata(path)?.len() == 0 {
-        return Ok(Found::Nothing);
+        return Ok(SchemaState::Nothing);
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -181,13 +181,13 @@ fn found(path: &Path) -> Result<Found, DbError> {
         connection.query_row(&statement, [], |row| row.get::<_, i64>(0))
     };
     if count("")? == 0 {
-        return Ok(Found::Nothing);
+        return Ok(SchemaState::Nothing);
     }
     if count("AND name = 'schema_version'")? == 0 {
-        return Ok(Found::OtherTables);
+        return Ok(SchemaState::OtherTables);
     }
     let version = connection.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
-    Ok(Found::Version(version))
+    Ok(SchemaState::Version(version))
 }
 
 /// A connection for reads to a file that another process may have open.

@@ -10,16 +10,16 @@ use std::time::Duration;
 use rusqlite::{Connection, Params, params};
 
 use super::file::{BUSY_TIMEOUT, SqliteFile};
-use crate::journal::batch_needs::BatchNeeds;
 use crate::journal::batches;
 use crate::journal::change_set::{ChangeSet, EntryKeys, NewCut, NewDetail, NewEntry, NewVerdict};
-use crate::journal::decode::{
+use crate::journal::error::DbError;
+use crate::journal::group_needs::GroupNeeds;
+use crate::journal::row_decoding::{
     SELECT_KEYS, SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, stored_operation,
 };
-use crate::journal::error::DbError;
-use crate::journal::rows::{ChainHead, KeyProgress, RecordOperation, RunningOperation, StoredOperation};
 use crate::journal::shared::Shared;
 use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
+use crate::journal::writer_rows::{ChainHead, KeyProgress, RecordOperation, RunningOperation, StoredOperation};
 use crate::journal::writer_state::WriterState;
 use crate::record::Action;
 
@@ -85,7 +85,7 @@ impl SqliteSession {
     pub(in crate::journal) fn begin(
         &mut self,
         shared: &Shared,
-        needs: &BatchNeeds,
+        needs: &GroupNeeds,
         state: &mut WriterState,
     ) -> Result<Vec<StoredOperation>, DbError> {
         self.file.check_identity()?;

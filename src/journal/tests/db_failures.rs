@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::fixtures::{TestDatabase, sqlite_database, test_databases};
 use super::samples::{all_entries_query, applied_outcome, claim, intent, intent_with_key};
 use crate::journal::handle::MAX_QUEUED;
-use crate::journal::location::Location;
-use crate::journal::{BeginResult, Durability, IdempotencyState, Intent, Journal, JournalError, StoreSettings};
+use crate::journal::store_url::Location;
+use crate::journal::{BeginResult, Durability, IdempotencyState, Intent, Journal, JournalError, JournalSettings};
 use crate::record::{OperationId, OperationState};
 
 /// Makes the database refuse new entries.
@@ -42,7 +42,7 @@ async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
             database.execute(repair_ledger(&database)).await;
             store.wait_until_healthy().await;
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
-            assert_eq!(store.async_write_on("crm", "A:1").await, Ok(None));
+            assert_eq!(store.blocking_write_on("crm", "A:1").await, Ok(None));
             assert_eq!(store.begin(intent("A:3")).await, Ok(BeginResult::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
             assert!(store.close(Duration::from_mins(1)).await);
@@ -109,7 +109,7 @@ async fn a_newer_schema_and_a_wrong_url_are_rejected_with_a_reason() {
     for url in
         ["mysql://x", "sqlite:", "sqlite:a?mode=ro", "sqlite:/no/such/folder/a.db", "postgres://u:secret@127.0.0.1:1/x"]
     {
-        let settings = StoreSettings { url: url.into(), ..sqlite_database().settings(Durability::Commit) };
+        let settings = JournalSettings { url: url.into(), ..sqlite_database().settings(Durability::Commit) };
         assert!(!format!("{settings:?}").contains("secret"));
         let refused = Journal::open(settings, Arc::new(())).await.err();
         assert!(matches!(&refused, Some(JournalError::Open(why)) if !why.contains("secret")), "{url}: {refused:?}");
@@ -123,7 +123,7 @@ async fn a_file_has_one_process_and_a_memory_store_leaves_no_file() {
     let second = Journal::open(database.settings(Durability::Commit), Arc::new(())).await.err();
     assert!(matches!(second, Some(JournalError::Open(why)) if why.contains("in use")));
     drop(store);
-    let settings = StoreSettings { url: "sqlite::memory:".into(), ..database.settings(Durability::Commit) };
+    let settings = JournalSettings { url: "sqlite::memory:".into(), ..database.settings(Durability::Commit) };
     let temporary = Journal::open(settings, Arc::new(())).await.expect("a store");
     let Location::Sqlite { path, .. } = temporary.inner.location.clone() else { panic!("SQLite") };
     assert_eq!(temporary.begin(intent("A:1")).await, Ok(BeginResult::Started));
@@ -330,7 +330,7 @@ async fn a_file_is_refused_by_any_other_path_that_leads_to_it() {
     std::os::unix::fs::symlink(&path, &alias).expect("an alias");
     for other in [link, alias] {
         let settings =
-            StoreSettings { url: format!("sqlite:{}", other.display()), ..database.settings(Durability::Commit) };
+            JournalSettings { url: format!("sqlite:{}", other.display()), ..database.settings(Durability::Commit) };
         let refused = Journal::open(settings, Arc::new(())).await.err();
         assert!(matches!(refused, Some(JournalError::Open(why)) if why.contains("in use")));
     }

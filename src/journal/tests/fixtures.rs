@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use crate::journal::command::Command;
 use crate::journal::handle::to_millis;
-use crate::journal::{Durability, Journal, JournalMetrics, StoreSettings};
+use crate::journal::{Durability, Journal, JournalMetrics, JournalSettings};
 use crate::metrics::ChangeType;
 
 /// Counts ledger entries and commits.
@@ -76,8 +76,8 @@ impl TestDatabase {
         self.url.trim_start_matches("sqlite:").into()
     }
 
-    pub(super) fn settings(&self, durability: Durability) -> StoreSettings {
-        StoreSettings {
+    pub(super) fn settings(&self, durability: Durability) -> JournalSettings {
+        JournalSettings {
             url: self.url.clone(),
             durability,
             idempotency_ttl: Duration::from_hours(24),

@@ -2,7 +2,7 @@
 
 use super::fixtures::{TestDatabase, connect, test_databases};
 use super::samples::all_entries_query;
-use crate::journal::page::{Source, list_statement};
+use crate::journal::bounded_page::{Source, list_statement};
 use crate::journal::{LedgerQuery, OperationQuery, SortOrder, ledger_list, operations};
 use crate::record::OperationState;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, RecoveryPayload, Verdict};
-use crate::record::{Action, OperationId, OperationState, VendorCallLog};
+use crate::record::{Action, OperationId, OperationState, VendorRequestLog};
 
 impl RecoveryPayload for &'static str {
     fn to_json(&self) -> Option<String> {
@@ -25,7 +25,7 @@ pub(in crate::journal) fn intent(record: &str) -> Intent {
         precondition: Some("\"c1\"".into()),
         compared_etag: None,
         rebased_onto: None,
-        has_plan: false,
+        has_if_plan: false,
         paths: Arc::new(vec!["/fields/Email".to_owned()]),
         losses: vec![],
         is_async: false,
@@ -53,7 +53,7 @@ pub(in crate::journal) fn applied_outcome(operation: &OperationId) -> Outcome {
         problem: None,
         problem_name: None,
         observed: None,
-        calls: vec![VendorCallLog { call: "update".into(), status: Some(204), ms: 41 }],
+        calls: vec![VendorRequestLog { call: "update".into(), status: Some(204), ms: 41 }],
         losses: vec![],
         replay_json: Some("{\"done\":true}".into()),
         lease: None,

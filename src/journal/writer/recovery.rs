@@ -18,11 +18,11 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 const MAX_STALLED_ROUNDS: usize = 6;
 
 impl Writer {
-    /// Runs the commands of a failed batch one by one: a command that the database cannot take must
+    /// Runs the commands of a failed group one by one: a command that the database cannot take must
     /// not fail the others.
-    pub(super) async fn retry_individually(&mut self, batch: Vec<QueuedCommand>) {
-        let mut batch = batch.into_iter();
-        while let Some(queued) = batch.next() {
+    pub(super) async fn retry_individually(&mut self, group: Vec<QueuedCommand>) {
+        let mut group = group.into_iter();
+        while let Some(queued) = group.next() {
             if queued.is_done() {
                 continue;
             }
@@ -33,11 +33,11 @@ impl Writer {
             if self.session.is_none() && !self.reconnect().await {
                 self.set_healthy(false);
                 self.requeue_or_reject(queued);
-                batch.for_each(|queued| self.requeue_or_reject(queued));
+                group.for_each(|queued| self.requeue_or_reject(queued));
                 break;
             }
             let mut single = vec![queued];
-            if !self.try_batch(&mut single).await {
+            if !self.try_group(&mut single).await {
                 for queued in single {
                     self.requeue_or_reject(queued);
                 }
@@ -77,9 +77,9 @@ impl Writer {
     }
 
     /// Moves commands that depend on the retry queue behind it and returns the others.
-    pub(super) fn requeue_dependents(&mut self, batch: Vec<QueuedCommand>) -> Vec<QueuedCommand> {
-        let mut independent = Vec::with_capacity(batch.len());
-        for queued in batch {
+    pub(super) fn requeue_dependents(&mut self, group: Vec<QueuedCommand>) -> Vec<QueuedCommand> {
+        let mut independent = Vec::with_capacity(group.len());
+        for queued in group {
             if self.depends_on_requeued(&queued) {
                 self.requeue_or_reject(queued);
             } else {
@@ -164,7 +164,7 @@ impl Writer {
                 continue;
             }
             let mut single = vec![queued];
-            let written = self.session.is_some() && self.try_batch(&mut single).await;
+            let written = self.session.is_some() && self.try_group(&mut single).await;
             if !written {
                 self.retry_queue.extend(single);
                 if self.session.is_none() {

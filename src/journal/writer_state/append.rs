@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::WriterState;
 use crate::journal::change_set::{ChangeSet, EntryKeys, NewEntry};
 use crate::journal::clock::EntryTime;
-use crate::journal::entry_json::{Ending, encode};
+use crate::journal::entry_json::{EntryOutcome, encode};
 use crate::journal::ledger::chain_hash;
 use crate::journal::model::Intent;
-use crate::journal::rows::ChainHead;
 use crate::journal::sql::{operation_uuid, replace_nul};
+use crate::journal::writer_rows::ChainHead;
 
 impl WriterState {
     /// The time of the next entry.
@@ -33,7 +33,7 @@ impl WriterState {
     }
 
     /// Appends a ledger entry and returns its number.
-    pub(super) fn append(&mut self, intent: &Intent, ending: Option<Ending<'_>>, changes: &mut ChangeSet) -> i64 {
+    pub(super) fn append(&mut self, intent: &Intent, ending: Option<EntryOutcome<'_>>, changes: &mut ChangeSet) -> i64 {
         let at = self.next_entry_time(changes);
         let json = encode(intent, ending, at);
         let revealed = ending.and_then(|ending| ending.outcome.record.as_deref());

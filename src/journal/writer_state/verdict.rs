@@ -9,9 +9,9 @@ use crate::journal::entry_json::{encode_cut, encode_verdict};
 use crate::journal::handle::to_millis;
 use crate::journal::ledger::{Hash, LedgerEvent};
 use crate::journal::model::Outcome;
-use crate::journal::rows::{EndedOperation, KeyProgress, OpenOperation};
 use crate::journal::sql::{operation_uuid, replace_nul};
 use crate::journal::verdict::{Verdict, VerdictResult};
+use crate::journal::writer_rows::{EndedOperation, KeyProgress, OpenOperation};
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState, Warning, WarningCode};
 

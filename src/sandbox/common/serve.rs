@@ -86,8 +86,8 @@ async fn inject<M: VendorModel>(
             let text = r#"{"Message":"An error has occurred.","message":"Internal server error"}"#;
             FakeResponse::raw(500, "application/json", text).into_response()
         }
-        InjectedFault::HalfBody => truncated(&request, &apply()),
-        InjectedFault::HugeBody { bytes } => oversized(apply(), bytes),
+        InjectedFault::HalfBody => send_truncated(&request, &apply()),
+        InjectedFault::HugeBody { bytes } => send_oversized(apply(), bytes),
         InjectedFault::Rewrite { from, to } => {
             let mut response = apply();
             response.body = String::from_utf8_lossy(&response.body).replace(&from, &to).into();
@@ -125,7 +125,7 @@ fn reset(request: &HttpRequest) -> HttpResponse {
 }
 
 /// Writes half a response past actix, which does not send a body that violates its own length.
-fn truncated(request: &HttpRequest, response: &FakeResponse) -> HttpResponse {
+fn send_truncated(request: &HttpRequest, response: &FakeResponse) -> HttpResponse {
     let filler = Bytes::from_static(br#"{"result":"this response was never finished"}"#);
     let body = if response.body.is_empty() { &filler } else { &response.body };
     // A 204 has no body to truncate.
@@ -142,7 +142,7 @@ fn truncated(request: &HttpRequest, response: &FakeResponse) -> HttpResponse {
     reset(request)
 }
 
-fn oversized(response: FakeResponse, bytes: u64) -> HttpResponse {
+fn send_oversized(response: FakeResponse, bytes: u64) -> HttpResponse {
     let blanks = Bytes::from(vec![b' '; PADDING_CHUNK_BYTES]);
     let first = response.body.clone();
     let chunks = stream::unfold(bytes, move |left| {

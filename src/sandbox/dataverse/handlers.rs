@@ -82,11 +82,11 @@ fn serve(state: &mut State, route: &Route, request: &FakeRequest<'_>) -> Result<
         Route::List(set) => list(state, set, request)?,
         Route::Create(set) => {
             let key = state.create(set, &body()?)?;
-            written(state, set, &key, 201, request)?
+            write_response(state, set, &key, 201, request)?
         }
         Route::Update(set, key) => {
             let is_new = state.update(set, key, &body()?, if_match)?;
-            written(state, set, key, if is_new { 201 } else { 200 }, request)?
+            write_response(state, set, key, if is_new { 201 } else { 200 }, request)?
         }
         Route::Delete(set, key) => {
             state.delete(set, key, if_match)?;
@@ -114,7 +114,7 @@ fn row_response(status: u16, row: Map<String, Value>, set: &str, request: &FakeR
 }
 
 /// The response to a write: the row if the request prefers it, else its address alone.
-fn written(
+fn write_response(
     state: &State,
     set: &str,
     key: &str,

@@ -89,7 +89,7 @@ fn describe_column(table: &Table, column: &Column) -> Value {
             json!({ "OptionSet": { "Options": options } })
         }
         ColumnType::Lookup(targets) => {
-            json!({ "Targets": targets.iter().map(|(_, set)| singular(set)).collect::<Vec<_>>() })
+            json!({ "Targets": targets.iter().map(|(_, set)| to_singular(set)).collect::<Vec<_>>() })
         }
         ColumnType::Boolean | ColumnType::Key | ColumnType::RowVersion => json!({}),
     };
@@ -100,7 +100,7 @@ fn describe_column(table: &Table, column: &Column) -> Value {
 }
 
 /// The logical name of a sample table's set.
-fn singular(set: &str) -> &str {
+fn to_singular(set: &str) -> &str {
     set.strip_suffix('s').unwrap_or(set)
 }
 
@@ -114,7 +114,7 @@ pub(super) fn lookups(state: &State, table: &str) -> Result<FakeResponse, Failur
                 "SchemaName": format!("{}_{}", table, column.name),
                 "ReferencingAttribute": column.name,
                 "ReferencingEntityNavigationPropertyName": navigation,
-                "ReferencedEntity": singular(set),
+                "ReferencedEntity": to_singular(set),
             }));
         }
     }

@@ -59,7 +59,7 @@ pub(super) fn tables() -> Vec<Table> {
             "Note of ours",
             "new_noteid",
             false,
-            vec![required("new_name", ColumnType::Text(100)), column("new_text", ColumnType::Memo(2000))],
+            vec![required_column("new_name", ColumnType::Text(100)), column("new_text", ColumnType::Memo(2000))],
         ),
     ]
 }
@@ -68,26 +68,26 @@ fn column(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, required: false, computed: false }
 }
 
-fn required(name: &'static str, kind: ColumnType) -> Column {
+fn required_column(name: &'static str, kind: ColumnType) -> Column {
     Column { required: true, ..column(name, kind) }
 }
 
-fn computed(name: &'static str, kind: ColumnType) -> Column {
+fn computed_column(name: &'static str, kind: ColumnType) -> Column {
     Column { computed: true, ..column(name, kind) }
 }
 
 fn common_columns() -> [Column; 4] {
     [
-        computed("createdon", ColumnType::DateTime),
-        computed("modifiedon", ColumnType::DateTime),
-        computed("modifiedby", ColumnType::Lookup(&[("modifiedby", "systemusers")])),
-        computed("versionnumber", ColumnType::RowVersion),
+        computed_column("createdon", ColumnType::DateTime),
+        computed_column("modifiedon", ColumnType::DateTime),
+        computed_column("modifiedby", ColumnType::Lookup(&[("modifiedby", "systemusers")])),
+        computed_column("versionnumber", ColumnType::RowVersion),
     ]
 }
 
 fn account_columns() -> Vec<Column> {
     vec![
-        required("name", ColumnType::Text(160)),
+        required_column("name", ColumnType::Text(160)),
         column("description", ColumnType::Memo(2000)),
         column("telephone1", ColumnType::Text(50)),
         column("numberofemployees", ColumnType::Integer(0, 1_000_000_000)),
@@ -105,7 +105,7 @@ fn contact_columns() -> Vec<Column> {
         &[("parentcustomerid_account", ACCOUNTS), ("parentcustomerid_contact", CONTACTS)];
     vec![
         column("firstname", ColumnType::Text(50)),
-        required("lastname", ColumnType::Text(50)),
+        required_column("lastname", ColumnType::Text(50)),
         column("emailaddress1", ColumnType::Text(100)),
         column("parentcustomerid", ColumnType::Lookup(CUSTOMERS)),
     ]

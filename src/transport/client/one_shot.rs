@@ -95,7 +95,7 @@ impl ExchangeError {
         Self { message: message.into(), was_sent: false }
     }
 
-    fn sent(message: impl Into<String>) -> Self {
+    fn sent_error(message: impl Into<String>) -> Self {
         Self { message: message.into(), was_sent: true }
     }
 }
@@ -129,12 +129,13 @@ pub async fn exchange(request: OneShot<'_>) -> Result<OneShotResponse, ExchangeE
             ExchangeError { message: fault.to_string(), was_sent: fault.effect != SideEffect::None }
         })?;
         let read = read_body(&mut response, max_body, None, |_| Ok(())).await;
-        let body = read.map_err(|fault| ExchangeError::sent(fault.to_string()))?;
-        let body = body.ok_or_else(|| ExchangeError::sent(format!("the response is longer than {max_body} bytes")))?;
+        let body = read.map_err(|fault| ExchangeError::sent_error(fault.to_string()))?;
+        let body =
+            body.ok_or_else(|| ExchangeError::sent_error(format!("the response is longer than {max_body} bytes")))?;
         Ok(OneShotResponse { status: response.status().as_u16(), headers: response.headers().clone(), body })
     };
     let exchanged = tokio::time::timeout(request.timeout, exchange).await;
-    exchanged.unwrap_or_else(|_| Err(ExchangeError::sent("no response in time")))
+    exchanged.unwrap_or_else(|_| Err(ExchangeError::sent_error("no response in time")))
 }
 
 /// The URL for awc, and the `Host` of the original one.

@@ -37,7 +37,7 @@ pub(super) fn inspect_head(received: &[u8]) -> HeadAction {
     let Some(head) = Head::parse(received) else {
         return if received.len() < MAX_HEAD { HeadAction::ReadMore } else { HeadAction::Pass };
     };
-    if let Some(normalized) = head.normalized() {
+    if let Some(normalized) = head.normalize() {
         return match inspect_head(&normalized) {
             HeadAction::Skip(_) => HeadAction::Skip(head.length),
             HeadAction::Replace { head: replaced, until_close, .. } => {
@@ -100,7 +100,7 @@ impl<'r> Head<'r> {
     }
 
     /// The head in the form that awc reads; `None` if it has that form, or no valid one.
-    fn normalized(&self) -> Option<Vec<u8>> {
+    fn normalize(&self) -> Option<Vec<u8>> {
         let (status, fields) = self.lines.split_first()?;
         if !self.received.starts_with(b"HTTP/1.") || !fields.iter().any(|range| self.needs_normalizing(range)) {
             return None;

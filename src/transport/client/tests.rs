@@ -3,7 +3,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
-use crate::record::{Retry, SideEffect, VendorCallKind, VendorErrorKind};
+use crate::record::{Retry, SideEffect, VendorErrorKind, VendorRequestKind};
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -62,7 +62,7 @@ fn client(base_url: &str) -> Client {
 }
 
 async fn read(client: &Client) -> Result<VendorResponse, VendorError> {
-    client.call(&mut VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x?a=b")).await
+    client.call(&mut VendorRequest::new(VendorRequestKind::Read, Method::GET, "/v1/x?a=b")).await
 }
 
 async fn read_from_vendor(connections: &'static [&'static [&'static str]]) -> Result<VendorResponse, VendorError> {
@@ -83,7 +83,7 @@ async fn a_request_is_sent_with_exactly_the_gateways_headers() {
                 Box::leak(Box::new([Box::leak(Box::new([response, EMPTY, EMPTY])) as &[&str]]));
             let (base_url, requests) = spawn_vendor(connections).await;
             let client = client(&base_url);
-            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/v1/x?a=b").body("{}");
+            let mut call = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/v1/x?a=b").body("{}");
             call.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));
             let response = client.call(&mut call).await.expect("a response");
             assert_eq!(
@@ -91,9 +91,12 @@ async fn a_request_is_sent_with_exactly_the_gateways_headers() {
                 (503, "text/x", &b"hi"[..])
             );
             assert_eq!(response.retry_after, Some(Duration::from_secs(7)));
-            client.call(&mut VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/t")).await.expect("a response");
             client
-                .call(&mut VendorRequest::new(VendorCallKind::Delete, Method::DELETE, "/t"))
+                .call(&mut VendorRequest::new(VendorRequestKind::SignIn, Method::POST, "/t"))
+                .await
+                .expect("a response");
+            client
+                .call(&mut VendorRequest::new(VendorRequestKind::Delete, Method::DELETE, "/t"))
                 .await
                 .expect("a response");
             let requests = requests.await.expect("requests");
@@ -133,7 +136,7 @@ async fn a_refused_connection_proves_that_nothing_was_sent() {
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     LocalSet::new()
         .run_until(async {
-            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
+            let mut call = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/x").body("{}");
             let fault = client(&format!("http://{free}")).call(&mut call).await.expect_err("refused");
             assert_eq!(
                 (fault.kind, fault.effect, fault.retry),
@@ -256,7 +259,7 @@ async fn a_tls_handshake_that_fails_proves_that_nothing_was_sent() {
                 .with_root_certificates(rustls::RootCertStore::empty())
                 .with_no_client_auth();
             client.vendor.tls = Some(Arc::new(config));
-            let mut call = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/x").body("{}");
+            let mut call = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/x").body("{}");
             let fault = client.call(&mut call).await.expect_err("no TLS there");
             assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Unavailable, SideEffect::None));
         })
@@ -283,7 +286,7 @@ async fn a_sign_in_may_go_to_another_host_and_only_listed_headers_are_kept() {
             let mut settings = StackSettings::for_base_url(vendor_url);
             settings.sign_in_url = Some(sign_in_url);
             let client = Client::new(&settings, &["odata-entityid"]).expect("a client");
-            let mut sign_in = VendorRequest::new(VendorCallKind::SignIn, Method::POST, "/token").to_sign_in_host();
+            let mut sign_in = VendorRequest::new(VendorRequestKind::SignIn, Method::POST, "/token").to_sign_in_host();
             client.call(&mut sign_in).await.expect("a token");
             let response = read(&client).await.expect("a record");
             assert_eq!((response.header("odata-entityid"), response.header("x-other")), (Some("a(1)"), None));
@@ -315,8 +318,10 @@ async fn the_full_stack_signs_in_sends_the_request_and_reports_health() {
             let name = crate::record::SystemName::parse("crm").expect("a name");
             let settings = StackSettings::for_base_url(base_url);
             let stack = TransportStack::new(&name, Arc::new(StatusVendor), &settings, None, &metrics).expect("a stack");
-            let response =
-                stack.send(VendorRequest::new(VendorCallKind::Read, Method::GET, "/v1/x")).await.expect("a response");
+            let response = stack
+                .send(VendorRequest::new(VendorRequestKind::Read, Method::GET, "/v1/x"))
+                .await
+                .expect("a response");
             assert_eq!(response.status, 200);
             let requests = requests.await.expect("requests");
             assert!(requests[0].starts_with("POST /prefix/token ") && !requests[0].contains("authorization"));
@@ -348,7 +353,7 @@ async fn a_read_beyond_the_memory_for_bodies_is_overloaded_and_a_write_is_read()
             let first = read(&client).await.expect("a response");
             let fault = read(&client).await.expect_err("no memory");
             assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
-            let mut write = VendorRequest::new(VendorCallKind::Update, Method::PUT, "/v1/x").body("{}");
+            let mut write = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/v1/x").body("{}");
             assert_eq!(client.call(&mut write).await.expect("a response").body.len(), body.len());
             drop(first);
             assert_eq!(read(&client).await.expect("a response").body, body);

@@ -36,7 +36,7 @@ pub(in crate::transport) struct Client {
     keep_alive: Duration,
     max_body: usize,
     /// The response headers that are kept.
-    reply_headers: &'static [&'static str],
+    kept_headers: &'static [&'static str],
     bodies: Arc<BodyBudget>,
 }
 
@@ -46,10 +46,10 @@ thread_local! {
 }
 
 impl Client {
-    /// `reply_headers` are the response headers that are kept, in lower case.
+    /// `kept_headers` are the response headers that are kept, in lower case.
     pub(in crate::transport) fn new(
         settings: &StackSettings,
-        reply_headers: &'static [&'static str],
+        kept_headers: &'static [&'static str],
     ) -> Result<Self, StackError> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let ca_certificate = settings.ca_certificate.as_deref();
@@ -62,7 +62,7 @@ impl Client {
             connect_timeout: settings.connect_timeout,
             keep_alive: settings.keep_alive,
             max_body: settings.max_vendor_body,
-            reply_headers,
+            kept_headers,
             bodies: Arc::default(),
         })
     }
@@ -99,7 +99,7 @@ impl Client {
     /// The headers that the protocol reads.
     fn kept_headers(&self, response: &ClientResponse) -> Vec<(&'static str, String)> {
         let value = |name: &&'static str| Some((*name, response.headers().get(*name)?.to_str().ok()?.to_owned()));
-        self.reply_headers.iter().filter_map(value).collect()
+        self.kept_headers.iter().filter_map(value).collect()
     }
 
     /// `is_safe`: the request changed nothing, so that its response may be refused.

@@ -148,7 +148,7 @@ impl VendorProtocol for BlueDolphin {
         protocol::classify(request, response)
     }
 
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -253,7 +253,7 @@ impl Adapter for BlueDolphin {
         update_mapping::validate_patch(&patch.to_map())
     }
 
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         transport: &dyn Transport,
         _collection: &str,

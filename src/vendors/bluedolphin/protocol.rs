@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::response_mapping;
 use crate::record::{JsonObjectWriter, RawJson, RecordId, VendorError, VendorErrorKind, percent_encode};
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::common::{
     ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, parse_object, undocumented_response,
     unparseable_response, utf8,
@@ -45,61 +45,61 @@ fn definition_path(id: &RecordId) -> String {
     format!("{DEFINITIONS_PATH}/{}", percent_encode(id.key()))
 }
 
-fn request(kind: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
+fn request(kind: VendorRequestKind, method: Method, path: impl Into<String>) -> VendorRequest {
     VendorRequest::new(kind, method, path).header(ACCEPT, JSON)
 }
 
 /// Requests one definition.
 pub(super) fn read_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Read, Method::GET, definition_path(id))
+    request(VendorRequestKind::Read, Method::GET, definition_path(id))
 }
 
 /// Requests one questionnaire. A missing one is 404, other than a missing definition.
 pub(super) fn questionnaire_request(id: &str) -> VendorRequest {
-    request(VendorCallKind::Schema, Method::GET, format!("/v1/questionnaires/{}", percent_encode(id)))
+    request(VendorRequestKind::Schema, Method::GET, format!("/v1/questionnaires/{}", percent_encode(id)))
 }
 
 /// Requests a page of definitions, the disabled ones included.
 pub(super) fn list_request(start: u64, take: usize) -> VendorRequest {
     let path = format!("{DEFINITIONS_PATH}?start={start}&take={take}&include_disabled=true");
-    request(VendorCallKind::List, Method::GET, path)
+    request(VendorRequestKind::List, Method::GET, path)
 }
 
 /// Enables or disables a definition. The vendor's calls have no body.
 pub(super) fn status_request(id: &RecordId, active: bool) -> VendorRequest {
     let verb = if active { "enable" } else { "disable" };
-    request(VendorCallKind::Update, Method::POST, format!("{}/{verb}", definition_path(id)))
+    request(VendorRequestKind::Update, Method::POST, format!("{}/{verb}", definition_path(id)))
 }
 
 /// Replaces a definition. The vendor's page calls `id` mandatory and omits it from every example: a
 /// body with it satisfies both.
 pub(super) fn replace_request(id: &RecordId, body: &Map<String, Value>) -> VendorRequest {
     let body = JsonObjectWriter::new().string("id", id.key()).members(body);
-    request(VendorCallKind::Update, Method::PUT, definition_path(id)).header(CONTENT_TYPE, JSON).body(body)
+    request(VendorRequestKind::Update, Method::PUT, definition_path(id)).header(CONTENT_TYPE, JSON).body(body)
 }
 
 /// Deletes a definition and every object based on it, permanently.
 pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Delete, Method::DELETE, definition_path(id))
+    request(VendorRequestKind::Delete, Method::DELETE, definition_path(id))
 }
 
 /// Creates a definition.
 pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
     let body = JsonObjectWriter::new().members(fields);
-    request(VendorCallKind::Create, Method::POST, DEFINITIONS_PATH).header(CONTENT_TYPE, JSON).body(body)
+    request(VendorRequestKind::Create, Method::POST, DEFINITIONS_PATH).header(CONTENT_TYPE, JSON).body(body)
 }
 
 /// The error of a response; `None` for a success. The vendor queues a `PUT`, so that a 202 is one
 /// too.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
-    let is_queued = request.kind == VendorCallKind::Update && request.method == Method::PUT;
+    let is_queued = request.kind == VendorRequestKind::Update && request.method == Method::PUT;
     if !is_done(response) && !(response.status == 202 && is_queued) {
         return Some(classify_error(request, response));
     }
     let is_success = match request.kind {
         // Whether a queued update is made, only a read shows. Other writes are done when the vendor
         // responds so: an empty 200 may come from a proxy.
-        VendorCallKind::Update | VendorCallKind::Delete => {
+        VendorRequestKind::Update | VendorRequestKind::Delete => {
             let may_be_empty = is_queued || response.status == 204;
             is_ok_body(response) || (may_be_empty && first_byte(response).is_none())
         }
@@ -129,7 +129,7 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
         400 if texts.mentions(MISSING_PHRASES) && !is_foreign_reference(request, &texts) => {
             Some(VendorErrorKind::NotFound)
         }
-        400 if is_write && request.kind != VendorCallKind::Create && texts.mentions(BUILT_IN_OR_MISSING_PHRASES) => {
+        400 if is_write && request.kind != VendorRequestKind::Create && texts.mentions(BUILT_IN_OR_MISSING_PHRASES) => {
             return VendorError {
                 code: trace_id(response),
                 ..fault_from_response(VendorErrorKind::Ambiguous, request, response, &texts).without_effect()
@@ -147,8 +147,8 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
 }
 
 fn is_foreign_reference(request: &VendorRequest, texts: &ErrorTexts) -> bool {
-    request.kind == VendorCallKind::Create
-        || (request.kind == VendorCallKind::Update && texts.mentions(REFERRED_TO_PHRASES))
+    request.kind == VendorRequestKind::Create
+        || (request.kind == VendorRequestKind::Update && texts.mentions(REFERRED_TO_PHRASES))
 }
 
 /// The trace id, which the vendor's support needs.

@@ -7,9 +7,9 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde_json::{Map, Value};
 
 use super::access_token::{limit_token_ttl, secret_header};
-use super::faults::unparseable_response;
+use super::errors::unparseable_response;
 use crate::record::{VendorError, VendorErrorKind, percent_encode};
-use crate::transport::{JSON, VendorCallKind, VendorRequest, sanitize_text};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind, sanitize_text};
 
 const FORM_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
@@ -17,7 +17,7 @@ const FORM_MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/x-www
 pub(crate) fn client_credentials_request(path: &str, client_id: &str, secret: &str, scope: &str) -> VendorRequest {
     let fields =
         [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret), ("scope", scope)];
-    VendorRequest::new(VendorCallKind::SignIn, Method::POST, path)
+    VendorRequest::new(VendorRequestKind::SignIn, Method::POST, path)
         .header(ACCEPT, JSON)
         .header(CONTENT_TYPE, FORM_MEDIA_TYPE)
         .body(form_body(&fields))

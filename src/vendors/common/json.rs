@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::value::RawValue;
 
-use super::faults::unparseable_response;
+use super::errors::unparseable_response;
 use crate::record::{RawJson, RawObject, VendorError};
 use crate::transport::VendorResponse;
 

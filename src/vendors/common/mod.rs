@@ -3,7 +3,7 @@
 mod access_token;
 mod client_credentials;
 mod error_texts;
-mod faults;
+mod errors;
 mod field_errors;
 mod guid;
 mod json;
@@ -12,7 +12,7 @@ mod matching;
 pub(super) use access_token::{limit_token_ttl, secret_header};
 pub(super) use client_credentials::{client_credentials_request, parse_token_response};
 pub(super) use error_texts::ErrorTexts;
-pub(super) use faults::{
+pub(super) use errors::{
     fault_for_status, fault_from_response, invalid_cursor_fault, is_done, missing_id_fault, undocumented_response,
     unparseable_response,
 };

@@ -22,7 +22,7 @@ use super::{lookups, protocol, schema};
 use crate::record::{
     Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
-use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
@@ -127,7 +127,7 @@ impl VendorProtocol for Dataverse {
     fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
         let mut fault = protocol::classify(request, response)?;
         // The secret is in the body of the request, where `ErrorTexts` does not look for secrets.
-        if request.kind == VendorCallKind::SignIn {
+        if request.kind == VendorRequestKind::SignIn {
             let secret = self.client_secret.expose();
             fault.message = fault.message.map(|message| hide_secret(&message, secret));
         }
@@ -139,7 +139,7 @@ impl VendorProtocol for Dataverse {
         Some(fault)
     }
 
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[protocol::ENTITY_ID]
     }
 
@@ -252,7 +252,7 @@ impl Adapter for Dataverse {
         patch.iter().filter_map(|(name, value)| check_member(name, value)).collect()
     }
 
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         transport: &dyn Transport,
         collection: &str,

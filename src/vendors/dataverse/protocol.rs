@@ -6,7 +6,7 @@ use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_
 use serde::Deserialize;
 
 use crate::record::{FieldError, JsonObjectWriter, RecordId, VendorError, VendorErrorKind, Version, percent_encode};
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::common::{
     ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_guid,
     undocumented_response,
@@ -55,7 +55,7 @@ pub(super) fn is_property(text: &str) -> bool {
         && text.bytes().all(is_inner)
 }
 
-fn request(kind: VendorCallKind, method: Method, path: String) -> VendorRequest {
+fn request(kind: VendorRequestKind, method: Method, path: String) -> VendorRequest {
     VendorRequest::new(kind, method, path)
         .header(ACCEPT, JSON)
         .header(MAX_VERSION, ODATA_V4)
@@ -68,13 +68,13 @@ fn row_path(id: &RecordId) -> String {
 
 /// Requests one row.
 pub(super) fn read_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Read, Method::GET, row_path(id)).header(IF_NONE_MATCH, NO_CACHE)
+    request(VendorRequestKind::Read, Method::GET, row_path(id)).header(IF_NONE_MATCH, NO_CACHE)
 }
 
 /// Requests a page of at most `size` rows. `path` is that of the list or of a next link.
 pub(super) fn list_request(path: String, size: usize) -> VendorRequest {
     let page_size = HeaderValue::try_from(format!("odata.maxpagesize={size}"));
-    let call = request(VendorCallKind::List, Method::GET, path).header(IF_NONE_MATCH, NO_CACHE);
+    let call = request(VendorRequestKind::List, Method::GET, path).header(IF_NONE_MATCH, NO_CACHE);
     match page_size {
         Ok(page_size) => call.header(PREFER, page_size),
         Err(_) => call,
@@ -94,7 +94,7 @@ pub(super) fn search_path(set: &str, conditions: &[String]) -> String {
 
 /// Requests metadata. `resource` stands below the Web API.
 pub(super) fn metadata_request(resource: &str) -> VendorRequest {
-    request(VendorCallKind::Schema, Method::GET, [API, resource].concat()).header(IF_NONE_MATCH, NO_CACHE)
+    request(VendorRequestKind::Schema, Method::GET, [API, resource].concat()).header(IF_NONE_MATCH, NO_CACHE)
 }
 
 /// `PATCH` changes the columns that it names. It always has `If-Match`: without one it would create
@@ -105,19 +105,19 @@ pub(super) fn update_request(
     expected: Option<&Version>,
     wants_record: bool,
 ) -> Result<VendorRequest, Vec<FieldError>> {
-    let call = request(VendorCallKind::Update, Method::PATCH, row_path(id));
+    let call = request(VendorRequestKind::Update, Method::PATCH, row_path(id));
     let call = call.header(IF_MATCH, if_match(expected)?).header(CONTENT_TYPE, JSON).body(body);
     Ok(if wants_record { call.header(PREFER, REPRESENTATION) } else { call })
 }
 
 /// `DELETE` compares the version, if it names one.
 pub(super) fn delete_request(id: &RecordId, expected: Option<&Version>) -> Result<VendorRequest, Vec<FieldError>> {
-    Ok(request(VendorCallKind::Delete, Method::DELETE, row_path(id)).header(IF_MATCH, if_match(expected)?))
+    Ok(request(VendorRequestKind::Delete, Method::DELETE, row_path(id)).header(IF_MATCH, if_match(expected)?))
 }
 
 /// `POST` creates a row, which the response shows.
 pub(super) fn create_request(set: &str, body: JsonObjectWriter) -> VendorRequest {
-    request(VendorCallKind::Create, Method::POST, list_path(set))
+    request(VendorRequestKind::Create, Method::POST, list_path(set))
         .header(CONTENT_TYPE, JSON)
         .header(PREFER, REPRESENTATION)
         .body(body)
@@ -139,12 +139,12 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
     }
     let is_object = first_byte(response) == Some(b'{');
     let is_success = match request.kind {
-        VendorCallKind::Create => is_object || response.header(ENTITY_ID).is_some(),
+        VendorRequestKind::Create => is_object || response.header(ENTITY_ID).is_some(),
         // The row; a login page or another document may come with the same status.
-        VendorCallKind::Update => {
+        VendorRequestKind::Update => {
             first_byte(response).is_none() || (is_object && memchr::memmem::find(&response.body, ETAG).is_some())
         }
-        VendorCallKind::Delete => first_byte(response).is_none(),
+        VendorRequestKind::Delete => first_byte(response).is_none(),
         _ => is_object,
     };
     (!is_success).then(|| {
@@ -167,7 +167,7 @@ struct ErrorDetails {
 }
 
 fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorError {
-    if request.kind == VendorCallKind::SignIn {
+    if request.kind == VendorRequestKind::SignIn {
         return classify_sign_in_error(request, response);
     }
     let parsed = if response.body.len() <= MAX_ERROR_BODY {
@@ -182,7 +182,7 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
         ErrorTexts::from_text(request, &message)
     };
     let fault = |kind| fault_from_response(kind, request, response, &texts);
-    let is_change = matches!(request.kind, VendorCallKind::Update | VendorCallKind::Delete);
+    let is_change = matches!(request.kind, VendorRequestKind::Update | VendorRequestKind::Delete);
     let mut fault = match (response.status, code.as_str()) {
         (401, _) => fault(VendorErrorKind::TokenRejected),
         (412, STALE) if is_change => return fault(VendorErrorKind::Conflict).code(code),

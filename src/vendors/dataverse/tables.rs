@@ -95,7 +95,7 @@ impl TableCache {
         read(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn change(&self, change: impl FnOnce(&mut CachedTables)) {
+    fn update(&self, change: impl FnOnce(&mut CachedTables)) {
         change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
     }
 
@@ -114,7 +114,7 @@ impl TableCache {
 
     /// Notes that the vendor does not compare versions in a set.
     pub(super) fn note_not_compared(&self, set: &str) {
-        self.change(|known| {
+        self.update(|known| {
             if known.not_compared.len() >= MAX_TABLES {
                 known.not_compared.clear();
             }
@@ -129,7 +129,7 @@ impl TableCache {
 
     /// Notes the columns of a set that no update sets.
     pub(super) fn note_read_only(&self, set: &str, columns: HashSet<String>) {
-        self.change(|known| {
+        self.update(|known| {
             if known.read_only.len() >= MAX_TABLES {
                 known.read_only.clear();
             }
@@ -150,7 +150,7 @@ impl TableCache {
         }
         let Some(body) = fetch(transport, TABLES).await? else { return Ok(None) };
         let tables: Arc<Vec<Table>> = Arc::new(parse_value(&body)?);
-        self.change(|known| known.tables = Some((Instant::now(), Arc::clone(&tables))));
+        self.update(|known| known.tables = Some((Instant::now(), Arc::clone(&tables))));
         Ok(Some(tables))
     }
 
@@ -170,7 +170,7 @@ impl TableCache {
         );
         let Some(body) = fetch(transport, &resource).await? else { return Ok(()) };
         let lookups = Arc::new(collect_lookups(&tables, parse_value(&body)?));
-        self.change(|known| {
+        self.update(|known| {
             if known.lookups.len() >= MAX_TABLES {
                 known.lookups.clear();
             }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::record::{Secret, SideEffect};
-use crate::transport::VendorCallKind;
+use crate::transport::VendorRequestKind;
 use crate::vendors::factory::{BASE_URL, Settings};
 use crate::vendors::testing::{ScriptedTransport, body, classify_response, map, response, run_golden};
 
@@ -130,7 +130,7 @@ async fn without_metadata_a_lookup_needs_its_entity_set() {
     let transport = ScriptedTransport::new(&adapter, [forbidden]);
     let members = RawObject::from(&map(&format!(r#"{{"_primarycontactid_value":"{CONTACT}"}}"#)));
     let change = UpdateInput::Members(&members);
-    assert_eq!(adapter.resolve_references(&transport, "accounts", &change).await.expect("no fault"), []);
+    assert_eq!(adapter.find_missing_references(&transport, "accounts", &change).await.expect("no fault"), []);
     assert!(plan(&adapter, &members.to_json()).is_err());
     let planned = plan(&adapter, &format!(r#"{{"_primarycontactid_value":"contacts:{CONTACT}"}}"#)).expect("a plan");
     assert_eq!(body(&planned.request), format!(r#"{{"primarycontactid@odata.bind":"/contacts({CONTACT})"}}"#));
@@ -264,5 +264,5 @@ async fn a_search_quotes_its_values() {
     let expected =
         format!("name eq 'O''Brien'' or 1 eq 1' and revenue eq 1.10 and _primarycontactid_value eq {CONTACT}");
     assert!(decoded.ends_with(&expected), "{decoded}");
-    assert_eq!(transport.calls.borrow()[0].kind, VendorCallKind::List);
+    assert_eq!(transport.calls.borrow()[0].kind, VendorRequestKind::List);
 }

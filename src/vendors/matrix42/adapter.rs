@@ -23,7 +23,7 @@ use super::metadata;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorRecord, Version};
-use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
@@ -106,7 +106,7 @@ impl VendorProtocol for Matrix42 {
         protocol::classify(request, response)
     }
 
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -157,7 +157,7 @@ impl Adapter for Matrix42 {
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
-        let response = transport.send(protocol::read_request(VendorCallKind::Read, id)).await?;
+        let response = transport.send(protocol::read_request(VendorRequestKind::Read, id)).await?;
         let fragment = fragment::parse_fragment(&response.body)?;
         if fragment.id.is_some_and(|other| other != id.key()) {
             return Err(unparseable_response("another fragment than the requested one"));
@@ -205,7 +205,7 @@ impl Adapter for Matrix42 {
         find_respelled(patch.names())
     }
 
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         _transport: &dyn Transport,
         _collection: &str,

@@ -9,7 +9,7 @@ use super::fragment;
 use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{RecordId, VendorError, VendorErrorKind};
-use crate::transport::{Transport, VendorCallKind, VendorRequest, VendorResponse};
+use crate::transport::{Transport, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::filter::FieldFilter;
 
 /// How many Data Definitions' columns are cached, and for how long.
@@ -36,7 +36,7 @@ impl Default for ColumnCache {
 impl ColumnCache {
     /// Remembers the columns of a Data Definition.
     #[cfg(test)]
-    pub(super) async fn remember(&self, definition: &str, names: [&str; 2]) {
+    pub(super) async fn insert(&self, definition: &str, names: [&str; 2]) {
         self.columns.insert(definition.to_owned(), names.map(str::to_owned).into()).await;
     }
 
@@ -60,7 +60,7 @@ impl ColumnCache {
         let response = match transport.send(protocol::schema_request(&id)).await {
             // The server lacks the call; the fragment itself shows the same names.
             Err(fault) if is_vendor_response(&fault) => {
-                transport.send(protocol::read_request(VendorCallKind::Schema, &id)).await
+                transport.send(protocol::read_request(VendorRequestKind::Schema, &id)).await
             }
             result => result,
         };

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::record::{
     FieldError, JsonObjectWriter, RawObject, RecordId, Retry, VendorError, VendorErrorKind, Version, percent_encode,
 };
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::common::{
     ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, is_null,
     missing_version_error, parse_guid, undocumented_response,
@@ -57,7 +57,7 @@ pub(super) fn is_reserved(member: &str) -> bool {
     member.eq_ignore_ascii_case("ID") || member.eq_ignore_ascii_case("TimeStamp")
 }
 
-fn request(kind: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
+fn request(kind: VendorRequestKind, method: Method, path: impl Into<String>) -> VendorRequest {
     VendorRequest::new(kind, method, path).header(LANGUAGE, ENGLISH)
 }
 
@@ -71,30 +71,30 @@ fn fragment_path(id: &RecordId) -> String {
 
 /// Exchanges the API token for a token that the data services accept.
 pub(super) fn sign_in_request(api_token: &HeaderValue) -> VendorRequest {
-    let mut call = request(VendorCallKind::SignIn, Method::POST, SIGN_IN).header(CONTENT_TYPE, JSON).body("{}");
+    let mut call = request(VendorRequestKind::SignIn, Method::POST, SIGN_IN).header(CONTENT_TYPE, JSON).body("{}");
     call.headers.push((AUTHORIZATION, api_token.clone()));
     call
 }
 
 /// Requests one fragment.
-pub(super) fn read_request(kind: VendorCallKind, id: &RecordId) -> VendorRequest {
+pub(super) fn read_request(kind: VendorRequestKind, id: &RecordId) -> VendorRequest {
     request(kind, Method::GET, fragment_path(id))
 }
 
 /// Requests one fragment with a description of its columns.
 pub(super) fn schema_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Schema, Method::GET, fragment_path(id) + "/schema-info")
+    request(VendorRequestKind::Schema, Method::GET, fragment_path(id) + "/schema-info")
 }
 
 /// Requests one fragment of a list with a description of its columns.
 pub(super) fn schema_list_request(definition: &str) -> VendorRequest {
     let path = fragments_path(definition) + "/schema-info?pagesize=1&pagenumber=0";
-    request(VendorCallKind::Schema, Method::GET, path)
+    request(VendorRequestKind::Schema, Method::GET, path)
 }
 
 /// Requests the names of the Data Definitions.
 pub(super) fn class_list_request() -> VendorRequest {
-    request(VendorCallKind::Schema, Method::GET, "/m42Services/api/Schema/classes")
+    request(VendorRequestKind::Schema, Method::GET, "/m42Services/api/Schema/classes")
 }
 
 /// The columns of a list, in addition to `ID`.
@@ -127,7 +127,7 @@ pub(super) fn list_request(definition: &str, columns: &Columns<'_>, page: u64, s
         fragments_path(definition),
         percent_encode(&names)
     );
-    request(VendorCallKind::List, Method::GET, path)
+    request(VendorRequestKind::List, Method::GET, path)
 }
 
 /// Requests a page of the fragments that have these texts. The condition is only as narrow as A-SQL
@@ -186,21 +186,21 @@ pub(super) fn update_request(
         .string("ID", id.key())
         .string("TimeStamp", &BASE64.encode(row))
         .raw_members(members.iter());
-    Ok(request(VendorCallKind::Update, Method::PUT, fragments_path(id.collection()))
+    Ok(request(VendorRequestKind::Update, Method::PUT, fragments_path(id.collection()))
         .header(CONTENT_TYPE, JSON_UTF8)
         .body(body))
 }
 
 /// Deletes a fragment permanently. The request carries no version.
 pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Delete, Method::DELETE, fragment_path(id))
+    request(VendorRequestKind::Delete, Method::DELETE, fragment_path(id))
 }
 
 /// Creates a fragment.
 pub(super) fn create_request(definition: &str, fields: &Map<String, Value>) -> Result<VendorRequest, Vec<FieldError>> {
     check_writable(fields.keys().map(String::as_str), is_reserved, RESERVED_DETAIL)?;
     let body = JsonObjectWriter::new().members(fields);
-    Ok(request(VendorCallKind::Create, Method::POST, fragments_path(definition))
+    Ok(request(VendorRequestKind::Create, Method::POST, fragments_path(definition))
         .header(CONTENT_TYPE, JSON_UTF8)
         .body(body))
 }
@@ -211,16 +211,16 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
         return Some(classify_error(request, response));
     }
     let is_success = match request.kind {
-        VendorCallKind::SignIn | VendorCallKind::Read | VendorCallKind::Schema if is_null(response) => {
+        VendorRequestKind::SignIn | VendorRequestKind::Read | VendorRequestKind::Schema if is_null(response) => {
             return Some(classify_null_body(request, response));
         }
-        VendorCallKind::SignIn | VendorCallKind::Read => first_byte(response) == Some(b'{'),
-        VendorCallKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
-        VendorCallKind::List => first_byte(response) == Some(b'['),
-        VendorCallKind::Create => parse_new_guid(response).is_some(),
+        VendorRequestKind::SignIn | VendorRequestKind::Read => first_byte(response) == Some(b'{'),
+        VendorRequestKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
+        VendorRequestKind::List => first_byte(response) == Some(b'['),
+        VendorRequestKind::Create => parse_new_guid(response).is_some(),
         // The statuses of a delete are not documented, and login pages and error documents also
         // come with 200. The gateway reads the record after any other body.
-        VendorCallKind::Update | VendorCallKind::Delete => {
+        VendorRequestKind::Update | VendorRequestKind::Delete => {
             matches!(response.body.trim_ascii(), b"" | b"null" | b"true")
         }
     };
@@ -237,7 +237,7 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
 /// not valid.
 fn classify_null_body(request: &VendorRequest, response: &VendorResponse) -> VendorError {
     let (kind, message) = match request.kind {
-        VendorCallKind::SignIn => (VendorErrorKind::CredentialsRejected, "the API token is invalid or has expired"),
+        VendorRequestKind::SignIn => (VendorErrorKind::CredentialsRejected, "the API token is invalid or has expired"),
         _ => (VendorErrorKind::NotFound, "the fragment does not exist, or the account may not see it"),
     };
     VendorError::new(kind).status(response.status).message(message)
@@ -247,24 +247,24 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
     let texts = ErrorTexts::from_response(request, response);
     let fault = |kind| fault_from_response(kind, request, response, &texts);
     match (request.kind, response.status) {
-        (VendorCallKind::SignIn, 404) => {
+        (VendorRequestKind::SignIn, 404) => {
             undocumented_response(request, response, "the vendor has no token service at this address")
         }
         // Data calls respond with 406 to an API token that was not exchanged.
-        (VendorCallKind::SignIn, 401 | 403) | (_, 406) => fault(VendorErrorKind::CredentialsRejected),
+        (VendorRequestKind::SignIn, 401 | 403) | (_, 406) => fault(VendorErrorKind::CredentialsRejected),
         (_, 401) => fault(VendorErrorKind::TokenRejected),
-        (VendorCallKind::Update, 409 | 412) => fault(VendorErrorKind::Conflict),
-        (VendorCallKind::Update, 500) if texts.mentions(CONFLICT_PHRASES) => fault(VendorErrorKind::Conflict),
-        (VendorCallKind::Create | VendorCallKind::Update, 500) if texts.mentions(INVALID_VALUE_PHRASES) => {
+        (VendorRequestKind::Update, 409 | 412) => fault(VendorErrorKind::Conflict),
+        (VendorRequestKind::Update, 500) if texts.mentions(CONFLICT_PHRASES) => fault(VendorErrorKind::Conflict),
+        (VendorRequestKind::Create | VendorRequestKind::Update, 500) if texts.mentions(INVALID_VALUE_PHRASES) => {
             fault(VendorErrorKind::Rejected)
         }
         // A missing fragment, or a failure before or after the commit: only a read shows which.
-        (VendorCallKind::Create | VendorCallKind::Update | VendorCallKind::Delete, 500) => {
+        (VendorRequestKind::Create | VendorRequestKind::Update | VendorRequestKind::Delete, 500) => {
             fault(VendorErrorKind::Ambiguous)
         }
-        (VendorCallKind::List, 414) => fault(VendorErrorKind::Rejected),
-        (VendorCallKind::List, 500) if texts.mentions(BAD_COLUMN_PHRASES) => fault(VendorErrorKind::Rejected),
-        (VendorCallKind::Read | VendorCallKind::List | VendorCallKind::Schema, 500)
+        (VendorRequestKind::List, 414) => fault(VendorErrorKind::Rejected),
+        (VendorRequestKind::List, 500) if texts.mentions(BAD_COLUMN_PHRASES) => fault(VendorErrorKind::Rejected),
+        (VendorRequestKind::Read | VendorRequestKind::List | VendorRequestKind::Schema, 500)
             if texts.mentions(DEFINITION_PHRASES) && texts.mentions(MISSING_PHRASES) =>
         {
             fault(VendorErrorKind::NotFound).retry(Retry::Never)

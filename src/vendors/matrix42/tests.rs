@@ -195,7 +195,7 @@ fn each_request_accepts_only_its_documented_successes() {
         (&delete, 205, ""),
         (&post, 201, &format!("\"{KEY}\"")),
         (&post, 203, &format!("\"{KEY}\"")),
-        (&protocol::read_request(VendorCallKind::Read, &id()), 203, "{}"),
+        (&protocol::read_request(VendorRequestKind::Read, &id()), 203, "{}"),
     ] {
         assert_eq!(classify_response(&adapter, call, status, text), None, "{status} {text}");
     }
@@ -216,7 +216,7 @@ fn each_request_accepts_only_its_documented_successes() {
             "{status} {text}"
         );
     }
-    let read = protocol::read_request(VendorCallKind::Read, &id());
+    let read = protocol::read_request(VendorRequestKind::Read, &id());
     assert_eq!(classify_response(&adapter, &read, 401, ""), Some((VendorErrorKind::TokenRejected, SideEffect::None)));
     assert_eq!(classify_response(&adapter, &read, 403, ""), Some((VendorErrorKind::Forbidden, SideEffect::None)));
     assert_eq!(classify_response(&adapter, &read, 404, ""), Some((VendorErrorKind::NotFound, SideEffect::None)));
@@ -283,7 +283,7 @@ async fn a_row_that_lacks_a_column_or_a_time_stamp_is_partial() {
         format!(r#"[{{"ID":"{}","TimeStamp":null,"Name":"n","End":1}}]"#, guid(1)),
         format!(r#"[{{"ID":"{}","Name":"n","End":1}}]"#, guid(1)),
     ] {
-        adapter.columns.remember(DD, ["Name", "End"]).await;
+        adapter.columns.insert(DD, ["Name", "End"]).await;
         let page = adapter
             .list(&ScriptedTransport::new(&adapter, [response(200, &text)]), DD, &[], 10, None)
             .await
@@ -307,7 +307,7 @@ async fn an_empty_definition_is_an_empty_list_and_an_unknown_one_is_not_found() 
 #[tokio::test]
 async fn repeated_or_overlapping_pages_end_the_list_without_duplicates() {
     let adapter = adapter();
-    adapter.columns.remember(DD, ["Name", "End"]).await;
+    adapter.columns.insert(DD, ["Name", "End"]).await;
     // The second page begins with the last record of the first; the third repeats the second.
     let transport = ScriptedTransport::new(&adapter, [rows([1, 2]), rows([2, 3]), rows([2, 3])]);
     let (mut cursor, mut seen) = (None, Vec::new());

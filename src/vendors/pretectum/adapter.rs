@@ -26,7 +26,7 @@ use super::search;
 use crate::record::{
     Action, FieldError, RawJson, RawObject, RecordId, VendorError, VendorErrorKind, VendorRecord, Version, hide_secret,
 };
-use crate::transport::{Token, Transport, VendorCallKind, VendorProtocol, VendorRequest, VendorResponse};
+use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
@@ -129,7 +129,7 @@ impl Pretectum {
     ) -> Result<ListPage, VendorError> {
         let cursor =
             cursor.map_or(Ok(Cursor::default()), |text| Cursor::parse(text).ok_or_else(invalid_cursor_fault))?;
-        let request = protocol::list_request(VendorCallKind::List, collection, cursor.page_key.as_deref());
+        let request = protocol::list_request(VendorRequestKind::List, collection, cursor.page_key.as_deref());
         let listing = Listing::parse(&transport.send(request).await?.body)?;
         if listing.next_page_key.is_some() && listing.next_page_key == cursor.page_key {
             return Err(unparseable_response("a list that repeats a page"));
@@ -153,7 +153,7 @@ impl Pretectum {
                 .parse_key(&key)
                 .ok_or_else(|| unparseable_response("a record whose id does not have the vendor's form"))?;
             let id = RecordId::new(collection, &key);
-            self.pages.remember(&id, cursor.page_key.as_deref()).await;
+            self.pages.cache_page(&id, cursor.page_key.as_deref()).await;
             items.push(ListItem { id, record, partial });
         }
         let offset = start + items.len();
@@ -172,14 +172,14 @@ impl VendorProtocol for Pretectum {
     fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
         let mut fault = protocol::classify(request, response)?;
         // The secret is in the body of the request, where `ErrorTexts` does not look for secrets.
-        if request.kind == VendorCallKind::SignIn {
+        if request.kind == VendorRequestKind::SignIn {
             let secret = self.credentials.client_secret.expose();
             fault.message = fault.message.map(|message| hide_secret(&message, secret));
         }
         Some(fault)
     }
 
-    fn reply_headers(&self) -> &'static [&'static str] {
+    fn kept_headers(&self) -> &'static [&'static str] {
         &[]
     }
 
@@ -299,7 +299,7 @@ impl Adapter for Pretectum {
         Vec::new()
     }
 
-    async fn resolve_references(
+    async fn find_missing_references(
         &self,
         _transport: &dyn Transport,
         _collection: &str,
@@ -355,7 +355,7 @@ impl Adapter for Pretectum {
     ) -> Result<Option<Vec<RecordId>>, VendorError> {
         let expected = as_changes(fields);
         let mut search = MatchCollector::new(&expected);
-        let mut scan = Scan::new(transport, VendorCallKind::List, collection);
+        let mut scan = Scan::new(transport, VendorRequestKind::List, collection);
         while let Some((_, listing)) = scan.next_page().await? {
             for item in &listing.items {
                 let (key, record) = protocol::parse_item(item)?;

@@ -8,7 +8,7 @@ use moka::future::Cache;
 use super::protocol::{self, Listing};
 use super::scan::Scan;
 use crate::record::{RecordId, VendorError, VendorRecord};
-use crate::transport::{Transport, VendorCallKind};
+use crate::transport::{Transport, VendorRequestKind};
 
 /// How often a read scans a list that changes meanwhile.
 const MAX_SCANS: usize = 4;
@@ -26,7 +26,7 @@ impl Default for PageCache {
 
 impl PageCache {
     /// The record was seen on this page.
-    pub(super) async fn remember(&self, id: &RecordId, page_key: Option<&str>) {
+    pub(super) async fn cache_page(&self, id: &RecordId, page_key: Option<&str>) {
         match page_key {
             Some(key) => self.0.insert(id.clone(), key.into()).await,
             None => self.0.invalidate(id).await,
@@ -41,14 +41,14 @@ impl PageCache {
     ) -> Result<Option<VendorRecord>, VendorError> {
         let mut earlier = None;
         for _ in 0..MAX_SCANS {
-            let mut scan = Scan::new(transport, VendorCallKind::Read, id.collection());
+            let mut scan = Scan::new(transport, VendorRequestKind::Read, id.collection());
             while let Some((page_key, listing)) = scan.next_page().await? {
                 if let Some(found) = listing.find_record(id.key())? {
-                    self.remember(id, page_key.as_deref()).await;
+                    self.cache_page(id, page_key.as_deref()).await;
                     return Ok(Some(found));
                 }
             }
-            let layout = scan.into_layout();
+            let layout = scan.into_page_starts();
             if layout.confirms(earlier.as_ref()) {
                 break;
             }
@@ -69,18 +69,18 @@ impl PageCache {
         let mut missing: HashSet<&str> = ids.iter().map(RecordId::key).collect();
         let mut earlier = None;
         for _ in 0..MAX_SCANS {
-            let mut scan = Scan::new(transport, VendorCallKind::Read, first.collection());
+            let mut scan = Scan::new(transport, VendorRequestKind::Read, first.collection());
             while let Some((page_key, listing)) = scan.next_page().await? {
                 for (key, record) in listing.find_records(&missing)? {
                     missing.remove(key.as_str());
-                    self.remember(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
+                    self.cache_page(&RecordId::new(first.collection(), &key), page_key.as_deref()).await;
                     found.insert(key, record);
                 }
                 if missing.is_empty() {
                     return Ok(());
                 }
             }
-            let layout = scan.into_layout();
+            let layout = scan.into_page_starts();
             if layout.confirms(earlier.as_ref()) {
                 break;
             }
@@ -97,7 +97,7 @@ impl PageCache {
         id: &RecordId,
     ) -> Result<Option<VendorRecord>, VendorError> {
         let Some(page_key) = self.0.get(id).await else { return Ok(None) };
-        let request = protocol::list_request(VendorCallKind::Read, id.collection(), Some(&page_key));
+        let request = protocol::list_request(VendorRequestKind::Read, id.collection(), Some(&page_key));
         let found = match transport.send(request).await {
             Ok(response) => Listing::parse(&response.body)?.find_record(id.key())?,
             Err(fault) if matches!(fault.status, Some(400 | 404 | 410 | 422)) => None,

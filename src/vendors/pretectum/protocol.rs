@@ -16,7 +16,7 @@ use crate::record::{
     FieldError, JsonObjectWriter, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord,
     Version, percent_encode,
 };
-use crate::transport::{JSON, VendorCallKind, VendorRequest, VendorResponse};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::common::{
     ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error,
     parse_object, undocumented_response, unparseable_response, utf8,
@@ -70,12 +70,12 @@ fn record_path(id: &RecordId) -> String {
     format!("{}/{}", records_path(id.collection()), percent_encode(id.key()))
 }
 
-fn request(kind: VendorCallKind, method: Method, path: impl Into<String>) -> VendorRequest {
+fn request(kind: VendorRequestKind, method: Method, path: impl Into<String>) -> VendorRequest {
     VendorRequest::new(kind, method, path).header(ACCEPT, JSON)
 }
 
 fn json_request(
-    kind: VendorCallKind,
+    kind: VendorRequestKind,
     method: Method,
     path: impl Into<String>,
     body: JsonObjectWriter,
@@ -88,11 +88,11 @@ pub(super) fn sign_in_request(credentials: &Credentials, token_path: &str) -> Ve
     let body = JsonObjectWriter::new()
         .string("client_id", &credentials.client_id)
         .string("client_secret", credentials.client_secret.expose());
-    json_request(VendorCallKind::SignIn, Method::POST, token_path, body)
+    json_request(VendorRequestKind::SignIn, Method::POST, token_path, body)
 }
 
 /// Requests a page of a dataset.
-pub(super) fn list_request(kind: VendorCallKind, collection: &str, page_key: Option<&str>) -> VendorRequest {
+pub(super) fn list_request(kind: VendorRequestKind, collection: &str, page_key: Option<&str>) -> VendorRequest {
     let query = page_key.map(|key| format!("?pageKey={}", percent_encode(key))).unwrap_or_default();
     request(kind, Method::GET, records_path(collection) + &query)
 }
@@ -106,19 +106,19 @@ pub(super) fn update_request(
     let Some(Version::Sequence(version)) = expected else { return Err(missing_version_error(expected)) };
     check_writable(members.names(), is_reserved, RESERVED_DETAIL)?;
     let body = JsonObjectWriter::new().value("_version", &Value::from(*version)).raw_members(members.iter());
-    Ok(json_request(VendorCallKind::Update, Method::PUT, record_path(id), body))
+    Ok(json_request(VendorRequestKind::Update, Method::PUT, record_path(id), body))
 }
 
 /// `DELETE` marks the record as deleted. The request carries no version.
 pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
-    request(VendorCallKind::Delete, Method::DELETE, record_path(id))
+    request(VendorRequestKind::Delete, Method::DELETE, record_path(id))
 }
 
 /// `POST` creates a record even if values break the schema's rules.
 pub(super) fn create_request(collection: &str, fields: &Map<String, Value>) -> Result<VendorRequest, Vec<FieldError>> {
     check_writable(fields.keys().map(String::as_str), is_reserved, RESERVED_DETAIL)?;
     let body = JsonObjectWriter::new().members(fields);
-    Ok(json_request(VendorCallKind::Create, Method::POST, records_path(collection), body))
+    Ok(json_request(VendorRequestKind::Create, Method::POST, records_path(collection), body))
 }
 
 /// The error of a response; `None` for a success.
@@ -127,10 +127,10 @@ pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Op
         return Some(classify_error(request, response));
     }
     let is_success = match request.kind {
-        VendorCallKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
+        VendorRequestKind::Schema => matches!(first_byte(response), Some(b'{' | b'[')),
         // A 204 is documented. A login page or an error document may come with a 200, so that the
         // gateway reads the record after any other body than the record itself.
-        VendorCallKind::Update | VendorCallKind::Delete => {
+        VendorRequestKind::Update | VendorRequestKind::Delete => {
             response.status == 204 || first_byte(response).is_none() || parse_record(&response.body).is_ok()
         }
         _ => first_byte(response) == Some(b'{'),
@@ -144,16 +144,16 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
     let texts = ErrorTexts::from_response(request, response);
     let fault = |kind| fault_from_response(kind, request, response, &texts);
     match (request.kind, response.status) {
-        (VendorCallKind::SignIn, 400 | 401 | 403) => fault(VendorErrorKind::CredentialsRejected),
-        (VendorCallKind::SignIn, 404) => {
+        (VendorRequestKind::SignIn, 400 | 401 | 403) => fault(VendorErrorKind::CredentialsRejected),
+        (VendorRequestKind::SignIn, 404) => {
             undocumented_response(request, response, "the vendor has no token endpoint at this path")
         }
         (_, 401) => fault(VendorErrorKind::TokenRejected),
         // A stale `_version` or invalid values; the vendor does not document the text that
         // distinguishes them.
-        (VendorCallKind::Update, 400) => fault(VendorErrorKind::Ambiguous).without_effect(),
+        (VendorRequestKind::Update, 400) => fault(VendorErrorKind::Ambiguous).without_effect(),
         // Not documented, but they have no other meaning for a request that carries a version.
-        (VendorCallKind::Update, 409 | 412) => fault(VendorErrorKind::Conflict),
+        (VendorRequestKind::Update, 409 | 412) => fault(VendorErrorKind::Conflict),
         _ => fault_for_status(request, response, &texts),
     }
 }

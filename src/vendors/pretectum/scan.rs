@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::protocol::{self, Listing};
 use crate::record::VendorError;
-use crate::transport::{Transport, VendorCallKind};
+use crate::transport::{Transport, VendorRequestKind};
 use crate::vendors::common::unparseable_response;
 
 /// More pages than any dataset has: a longer list is treated as endless.
@@ -14,7 +14,7 @@ const MAX_PAGES: usize = 10_000;
 /// Reads the pages of a dataset in order, up to [`MAX_PAGES`].
 pub(super) struct Scan<'s> {
     transport: &'s dyn Transport,
-    kind: VendorCallKind,
+    kind: VendorRequestKind,
     collection: &'s str,
     page_key: Option<String>,
     seen: HashSet<String>,
@@ -24,7 +24,7 @@ pub(super) struct Scan<'s> {
 }
 
 impl<'s> Scan<'s> {
-    pub(super) fn new(transport: &'s dyn Transport, kind: VendorCallKind, collection: &'s str) -> Self {
+    pub(super) fn new(transport: &'s dyn Transport, kind: VendorRequestKind, collection: &'s str) -> Self {
         Self { transport, kind, collection, page_key: None, seen: HashSet::new(), is_done: false, layout: Vec::new() }
     }
 
@@ -53,9 +53,9 @@ impl<'s> Scan<'s> {
 }
 
 /// The first record of each page of a scan.
-pub(super) struct Layout(Vec<Option<String>>);
+pub(super) struct PageStarts(Vec<Option<String>>);
 
-impl Layout {
+impl PageStarts {
     /// Whether the other scan saw the same pages. Records of a single page cannot move to a page
     /// that was read before, so one such scan is enough.
     pub(super) fn confirms(&self, earlier: Option<&Self>) -> bool {
@@ -65,8 +65,8 @@ impl Layout {
 
 impl Scan<'_> {
     /// The first record of each page that was read.
-    pub(super) fn into_layout(self) -> Layout {
-        Layout(self.layout)
+    pub(super) fn into_page_starts(self) -> PageStarts {
+        PageStarts(self.layout)
     }
 }
 

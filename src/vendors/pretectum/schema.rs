@@ -10,14 +10,14 @@ use serde_json::{Map, Value, json};
 use super::date_pattern::date_pattern;
 use super::protocol::is_reserved;
 use crate::record::{VendorError, percent_encode};
-use crate::transport::{JSON, VendorCallKind, VendorRequest};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind};
 use crate::vendors::common::unparseable_response;
 use crate::vendors::schema::{CollectionInfo, FieldSchema, RecordSchema, into_map};
 
 /// Requests a page of something that the vendor describes.
 pub(super) fn metadata_request(path: String, page_key: Option<&str>) -> VendorRequest {
     let query = page_key.map(|key| format!("?pageKey={}", percent_encode(key))).unwrap_or_default();
-    VendorRequest::new(VendorCallKind::Schema, Method::GET, path + &query).header(ACCEPT, JSON)
+    VendorRequest::new(VendorRequestKind::Schema, Method::GET, path + &query).header(ACCEPT, JSON)
 }
 
 /// The path of the business areas.

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::protocol::{is_id, is_reserved};
 use crate::record::{RawJson, RecordId, VendorError, VendorRecord, percent_encode};
-use crate::transport::{JSON, VendorCallKind, VendorRequest};
+use crate::transport::{JSON, VendorRequest, VendorRequestKind};
 use crate::vendors::adapter::{ListItem, ListPage};
 use crate::vendors::common::{unparseable_response, utf8};
 use crate::vendors::filter::{FieldFilter, all_match};
@@ -37,7 +37,7 @@ pub(super) fn query_of(filters: &[FieldFilter]) -> Option<String> {
 /// Searches every dataset. The vendor limits a search by names, which need not be unique.
 pub(super) fn search_request(query: &str) -> VendorRequest {
     let path = format!("/dataobjects/search?query={}", percent_encode(query));
-    VendorRequest::new(VendorCallKind::List, Method::GET, path).header(ACCEPT, JSON)
+    VendorRequest::new(VendorRequestKind::List, Method::GET, path).header(ACCEPT, JSON)
 }
 
 /// A hit: its key and what it shows of the record.

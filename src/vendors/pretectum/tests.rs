@@ -254,7 +254,7 @@ fn only_documented_responses_are_successes() {
         .expect("a plan")
         .request;
     let post = adapter.plan_create(&collection(), &members).expect("a plan").request;
-    let get = protocol::list_request(VendorCallKind::Read, &collection(), None);
+    let get = protocol::list_request(VendorRequestKind::Read, &collection(), None);
     let record = format!(r#"{{"_dataObjectId":"{KEY}","_version":2,"A":1}}"#);
     let delete = protocol::delete_request(&id());
     for (call, status, text) in [
@@ -294,9 +294,9 @@ fn only_documented_responses_are_successes() {
 fn a_common_status_determines_the_side_effect_and_the_retry() {
     let adapter = adapter();
     let write = protocol::delete_request(&id());
-    let read = protocol::list_request(VendorCallKind::Read, &collection(), None);
-    let classify = |call: &VendorRequest, reply: VendorResponse| {
-        adapter.classify(call, &reply).map(|one| (one.kind, one.effect, one.retry))
+    let read = protocol::list_request(VendorRequestKind::Read, &collection(), None);
+    let classify = |call: &VendorRequest, response: VendorResponse| {
+        adapter.classify(call, &response).map(|one| (one.kind, one.effect, one.retry))
     };
     let after = Retry::After(std::time::Duration::from_secs(9));
     assert_eq!(

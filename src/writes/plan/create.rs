@@ -10,7 +10,7 @@ use crate::record::{VendorErrorKind, diff};
 use crate::system::Guarantee;
 use crate::vendors::{PlannedRequest, UpdateInput};
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// Works a create out for a preview.
 pub(super) async fn draft_create(

@@ -11,7 +11,7 @@ use crate::record::{Action, RecordId, VendorRecord, Version, diff};
 use crate::system::Guarantee;
 use crate::vendors::{Completion, PlannedRequest};
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// The state that a delete is about.
 struct DeletedState {

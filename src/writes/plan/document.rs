@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::record::{RecordId, VendorRecord};
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// The JSON document that a patch is applied to. It has every member that GET shows, because a JSON
 /// Patch may test each of them.

@@ -1,26 +1,26 @@
 //! Step 2. The one vendor request of a write, complete to the last byte, and the intent that
 //! describes it. The record is read where that is needed.
 
-mod check;
 mod create;
 mod delete;
 mod document;
 mod draft;
+mod if_plan;
 mod preconditions;
 mod rebase;
 mod references;
 mod update;
 
-pub(super) use check::{PlanSubject, max_ttl_ms};
 pub(super) use draft::Draft;
+pub(super) use if_plan::{PlanTagInput, max_ttl_ms};
 pub use update::patch_error_to_problem;
 
 use super::admit::Admitted;
 use super::command::WriteOp;
 use super::intent::{ExpectedState, WriteIntent};
 use super::lease::LeaseGuard;
-use super::outcome::EarlyReturn;
-use super::task::WriteTask;
+use super::outcome::AttemptError;
+use super::write_task::WriteTask;
 use crate::problem::Problem;
 use crate::system::Guarantee;
 use crate::vendors::PlannedRequest;
@@ -34,7 +34,7 @@ pub(super) struct Planned<'t> {
 }
 
 /// Checks the preconditions and the losses, and plans the request.
-pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyReturn> {
+pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, AttemptError> {
     let Admitted { task, lease } = admitted;
     let (request, intent) = match &task.command.op {
         WriteOp::Update { id, patch } => update::plan_update(task, id, patch).await?,
@@ -42,13 +42,13 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyRet
         WriteOp::Delete { id } => Box::pin(delete::plan_delete(task, id)).await?,
         WriteOp::Create { collection, fields } => Box::pin(create::plan_create(task, collection, fields)).await?,
     };
-    if task.command.plan.is_some() {
+    if task.command.if_plan.is_some() {
         let was_read = was_read(&intent, task);
-        Box::pin(check::check_plan(task, &subject(&request, &intent), was_read)).await?;
+        Box::pin(if_plan::check_if_plan(task, &plan_tag_input(&request, &intent), was_read)).await?;
     }
     // Meanwhile the adapter may have learned that the vendor compares no versions here.
     if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
-        return Err(EarlyReturn::LeaseLost);
+        return Err(AttemptError::Restart);
     }
     Ok(Planned { task, lease, request, intent })
 }
@@ -62,8 +62,8 @@ fn was_read(intent: &WriteIntent, task: &WriteTask<'_>) -> bool {
     }
 }
 
-fn subject<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanSubject<'p> {
-    PlanSubject {
+fn plan_tag_input<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanTagInput<'p> {
+    PlanTagInput {
         based_on: intent.etag_before.as_deref(),
         request: Some(&planned.request),
         losses: planned.losses.iter().map(|loss| loss.name).collect(),
@@ -72,7 +72,7 @@ fn subject<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanSubj
 }
 
 /// Plans a write for its preview: all that [`plan`] does, without the check of its losses.
-pub(super) async fn draft(task: &WriteTask<'_>) -> Result<Draft, Problem> {
+pub(super) async fn build_draft(task: &WriteTask<'_>) -> Result<Draft, Problem> {
     match &task.command.op {
         WriteOp::Update { id, patch } => update::draft_update(task, id, patch).await,
         WriteOp::Delete { id } => delete::draft_delete(task, id).await,

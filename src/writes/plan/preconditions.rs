@@ -4,7 +4,7 @@ use crate::metrics::DetectedBy;
 use crate::problem::{Problem, RebaseRefusal};
 use crate::record::{EntityTag, Precondition, RecordId, TagOrigin, VendorRecord};
 use crate::writes::problems::precondition_failed;
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// Why there is no rebase; by default because none was preferred.
 #[derive(Debug, Default)]

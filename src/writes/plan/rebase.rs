@@ -10,7 +10,7 @@ use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, RebaseRefusal};
 use crate::record::{EntityTag, Patch, RawObject, RecordId, VendorRecord, diff, json_pointer, rebase};
 use crate::writes::applied_rebase::AppliedRebase;
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// The record and its ETag, after a check of the preconditions. A tag that is no longer current is
 /// accepted if the change can be rebased.

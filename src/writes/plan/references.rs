@@ -2,7 +2,7 @@
 
 use crate::problem::Problem;
 use crate::vendors::UpdateInput;
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// Lets the adapter look up what the values refer to, where it needs to.
 ///
@@ -15,8 +15,8 @@ pub(super) async fn check_references(
 ) -> Result<(), Problem> {
     let (system, session) = (task.system, &task.session);
     session.set_deadline(task.context.deadline);
-    let looked_up = system.adapter.resolve_references(session, collection, change).await;
-    match looked_up.map_err(|fault| session.with_last_status(system.fault_to_problem(&fault)))? {
+    let looked_up = system.adapter.find_missing_references(session, collection, change).await;
+    match looked_up.map_err(|fault| session.with_last_status(system.vendor_error_to_problem(&fault)))? {
         errors if errors.is_empty() => Ok(()),
         errors => Err(system.rejected_problem(errors)),
     }

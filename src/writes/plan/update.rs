@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::check::{PlanSubject, check_plan};
 use super::document::patch_document;
 use super::draft::Draft;
+use super::if_plan::{PlanTagInput, check_if_plan};
 use super::rebase::read_and_rebase;
 use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
@@ -17,9 +17,9 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Updat
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::outcome::{EarlyReturn, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::outcome::{AttemptError, SuccessBody, WriteOutcome, WriteSuccess};
 use crate::writes::schema_check::check_changes;
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// A change to one version of the record.
 struct PatchPlan {
@@ -42,7 +42,7 @@ pub(super) async fn plan_update(
     task: &WriteTask<'_>,
     id: &RecordId,
     patch: &Patch,
-) -> Result<(PlannedRequest, WriteIntent), EarlyReturn> {
+) -> Result<(PlannedRequest, WriteIntent), AttemptError> {
     let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
@@ -79,13 +79,13 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     // Only the record shows whether a read-only member is repeated or changed.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
-        let expected = ExpectedState::Members(as_shown(system, id, &members));
+        let expected = ExpectedState::Members(to_read_form(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
     }))
 }
 
 /// The members as a read shows them once they are set.
-fn as_shown(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
+fn to_read_form(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
     let shown = |name: &str, value: &RawJson| system.adapter.shown_value(id.collection(), name, value);
     if members.iter().all(|(name, value)| shown(name, value).is_none()) {
         return members.clone();
@@ -95,7 +95,7 @@ fn as_shown(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
 }
 
 /// The same for the change of a whole member.
-fn change_as_shown(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
+fn change_to_read_form(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
     let value = change.new_value.as_ref().filter(|_| change.path.len() == 1).map(RawJson::from);
     match value.and_then(|value| system.adapter.shown_value(id.collection(), &change.member, &value)) {
         Some(shown) => FieldChange { new_value: shown.value(), ..change },
@@ -114,19 +114,19 @@ struct ReadChange {
 }
 
 /// Reads the record and plans the change of what the patch changes in it.
-async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyReturn> {
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, AttemptError> {
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
-        check_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
-        return Err(EarlyReturn::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+        check_if_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
+        return Err(AttemptError::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
     Ok(read.into_plan(task.system, id))
 }
 
 /// What the plan tag of an empty change is made of.
-fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanSubject<'p> {
+fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanTagInput<'p> {
     let guarantee = task.system.guarantee(Action::Update, id.collection());
-    PlanSubject { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
+    PlanTagInput { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
 }
 
 /// Reads the record, checks the preconditions and applies the patch.
@@ -157,7 +157,7 @@ impl ReadChange {
         }
         PatchPlan {
             expected: ExpectedState::Values(
-                changes.into_iter().map(|change| change_as_shown(system, id, change).into()).collect(),
+                changes.into_iter().map(|change| change_to_read_form(system, id, change).into()).collect(),
             ),
             members: RawObject::from(&members),
             version: record.version(),

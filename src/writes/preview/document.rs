@@ -32,7 +32,7 @@ pub struct Preview {
     /// Whether nothing would be sent, because the record has the new values already.
     pub changes_nothing: bool,
     /// The values that change, at most 1000 of them. A delete shows every member with its value.
-    pub changes: Vec<Change>,
+    pub changes: Vec<PreviewChange>,
     /// There are more changes than `changes` shows.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
@@ -62,7 +62,8 @@ pub enum PreviewCompletion {
 
 /// A value that a write would change.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Change {
+#[schema(as = Change)]
+pub struct PreviewChange {
     /// JSON Pointer into the record.
     pub pointer: String,
     /// The current value; null if there is none.

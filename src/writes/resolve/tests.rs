@@ -2,19 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Answer::{Ambiguous, Conflict, ConflictStatus, Lost, LostThenRefused, Success};
 use super::Resolution::{Applied, NotApplied, Open};
+use super::SendResult::{Ambiguous, Conflict, ConflictStatus, Lost, LostThenRefused, Success};
 use super::*;
 use crate::record::{Action, OperationId};
 use crate::record::{FieldChange, RawObject};
 use crate::system::Guarantee;
-use crate::transport::{VendorCallKind, VendorRequest};
+use crate::transport::{VendorRequest, VendorRequestKind};
 use crate::writes::command::Prefer;
 use crate::writes::intent::{ExpectedState, StoredFieldChange};
 use crate::writes::stored_request::StoredRequest;
 
-const UNKNOWN_EFFECT: Answer = Ambiguous(SideEffect::Unknown);
-const NO_EFFECT: Answer = Ambiguous(SideEffect::None);
+const UNKNOWN_EFFECT: SendResult = Ambiguous(SideEffect::Unknown);
+const NO_EFFECT: SendResult = Ambiguous(SideEffect::None);
 const EXPECTED: Resolution = Resolution::Unknown(Some(ObservedState::Expected));
 const OTHER: Resolution = Resolution::Unknown(Some(ObservedState::Other));
 const UNCHANGED: Resolution = Resolution::Unknown(Some(ObservedState::Unchanged));
@@ -51,7 +51,7 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         is_queued: false,
         is_async: false,
         rebased: None,
-        has_plan: false,
+        has_if_plan: false,
         if_match_any: false,
         has_idempotency_key: false,
         prefer: Prefer::default(),
@@ -68,7 +68,8 @@ fn change(name: &str, is_blind: bool) -> FieldChange {
 }
 
 fn update_intent(write: Write) -> WriteIntent {
-    let request = || StoredRequest::new(VendorRequest::new(VendorCallKind::Update, actix_web::http::Method::PUT, "/"));
+    let request =
+        || StoredRequest::new(VendorRequest::new(VendorRequestKind::Update, actix_web::http::Method::PUT, "/"));
     let values = || ExpectedState::Values(["a", "b"].map(|name| StoredFieldChange::from(change(name, false))).into());
     match write {
         Write::Guarded | Write::Stable => intent(Guarantee::Guarded, values()),
@@ -92,8 +93,9 @@ fn fields(values: &str) -> Map<String, Value> {
 }
 
 /// `-` = no record; else its ETag and the values of `a` and `b`.
-fn seen(text: &str) -> Seen {
-    text.split_once(' ').map_or(Seen::Absent, |(etag, values)| Seen::Record(etag.to_owned(), fields(values)))
+fn seen(text: &str) -> ObservedRecord {
+    text.split_once(' ')
+        .map_or(ObservedRecord::Absent, |(etag, values)| ObservedRecord::Record(etag.to_owned(), fields(values)))
 }
 
 /// The ledger's other writes by name.
@@ -107,7 +109,7 @@ fn others(names: &str) -> ConcurrentWrites {
 
 fn judge(
     write: Write,
-    answer: Answer,
+    send_result: SendResult,
     shown: &str,
     ledger: &str,
     decide: fn(&Evidence<'_>) -> Resolution,
@@ -118,7 +120,7 @@ fn judge(
         intent: &intent,
         changes: &["a", "b"].map(|name| change(name, is_blind)),
         old_values_known: !is_blind,
-        answer,
+        send_result,
         seen: &seen(shown),
         concurrent: others(ledger),
         version_is_sequence: matches!(write, Write::Counted | Write::Blind),
@@ -129,40 +131,40 @@ fn judge(
 #[test]
 fn the_truth_table_of_updates_holds() {
     use Write::{Blind, Counted, Guarded, Native, Stable};
-    let conflict = NotApplied(Refusal::Conflict);
+    let conflict = NotApplied(NotAppliedReason::Conflict);
     #[rustfmt::skip]
     let rows = [
         // A success is disproved only by a read that shows nothing of the write.
         (Counted, Success,         "v2 2 2", "",           Applied),
         (Counted, Success,         "v2 2 1", "",           Applied),
-        (Counted, Success,         "v2 1 1", "",           NotApplied(Refusal::NoEffect)),
+        (Counted, Success,         "v2 1 1", "",           NotApplied(NotAppliedReason::NoEffect)),
         (Counted, Success,         "v2 1 1", "unresolved", Applied),
         (Counted, Success,         "v2 1 1", "later",      Applied),
         (Counted, Success,         "v3 1 1", "",           Applied),
-        (Counted, Success,         "v1 1 1", "",           NotApplied(Refusal::NoEffect)),
+        (Counted, Success,         "v1 1 1", "",           NotApplied(NotAppliedReason::NoEffect)),
         (Blind,   Success,         "v2 1 1", "",           Applied),
-        (Native,  Success,         "v3 1 1", "",           NotApplied(Refusal::NoEffect)),
-        (Guarded, Success,         "v1 1 2", "",           NotApplied(Refusal::NoEffect)),
+        (Native,  Success,         "v3 1 1", "",           NotApplied(NotAppliedReason::NoEffect)),
+        (Guarded, Success,         "v1 1 2", "",           NotApplied(NotAppliedReason::NoEffect)),
         (Guarded, Success,         "-",      "",           Applied),
         // The vendor says that it compared: a failed precondition if the record has moved.
         (Native,  Conflict,        "v3 9 9", "",           conflict),
         (Native,  Conflict,        "v3 2 2", "",           conflict),
         (Native,  Conflict,        "v1 1 1", "",           conflict),
         (Native,  ConflictStatus,  "v3 9 9", "",           conflict),
-        (Native,  ConflictStatus,  "v1 1 1", "",           NotApplied(Refusal::Busy)),
-        (Native,  Conflict,        "-",      "",           NotApplied(Refusal::NotFound)),
+        (Native,  ConflictStatus,  "v1 1 1", "",           NotApplied(NotAppliedReason::Busy)),
+        (Native,  Conflict,        "-",      "",           NotApplied(NotAppliedReason::NotFound)),
         // The vendor says that it did nothing, and not why.
         (Counted, NO_EFFECT,       "v2 9 9", "",           conflict),
-        (Counted, NO_EFFECT,       "v1 1 1", "",           NotApplied(Refusal::Rejected)),
-        (Counted, NO_EFFECT,       "-",      "",           NotApplied(Refusal::NotFound)),
+        (Counted, NO_EFFECT,       "v1 1 1", "",           NotApplied(NotAppliedReason::Rejected)),
+        (Counted, NO_EFFECT,       "-",      "",           NotApplied(NotAppliedReason::NotFound)),
         // The vendor may have committed before it failed: only the ledger proves who wrote.
-        (Native,  UNKNOWN_EFFECT,  "v1 1 1", "",           NotApplied(Refusal::Rejected)),
+        (Native,  UNKNOWN_EFFECT,  "v1 1 1", "",           NotApplied(NotAppliedReason::Rejected)),
         (Native,  UNKNOWN_EFFECT,  "v3 2 2", "",           EXPECTED),
         (Native,  UNKNOWN_EFFECT,  "v3 9 9", "",           OTHER),
         (Native,  UNKNOWN_EFFECT,  "v3 1 1", "",           OTHER),
         (Native,  UNKNOWN_EFFECT,  "v3 9 9", "applied",    conflict),
         (Native,  UNKNOWN_EFFECT,  "v3 9 9", "later",      OTHER),
-        (Native,  UNKNOWN_EFFECT,  "-",      "",           NotApplied(Refusal::NotFound)),
+        (Native,  UNKNOWN_EFFECT,  "-",      "",           NotApplied(NotAppliedReason::NotFound)),
         // Lost, and bound to a version: once the version has moved, nothing more can arrive.
         (Counted, Lost,            "v1 1 1", "",           Open),
         (Counted, LostThenRefused, "v1 1 1", "",           Open),
@@ -195,8 +197,12 @@ fn the_truth_table_of_updates_holds() {
         (Guarded, Lost,            "v3 2 2", "later",      Open),
         (Stable,  Lost,            "v3 2 1", "later",      Open),
     ];
-    for (write, answer, shown, ledger, expected) in rows {
-        assert_eq!(judge(write, answer, shown, ledger, resolve), expected, "{write:?} {answer:?} [{shown}] [{ledger}]");
+    for (write, send_result, shown, ledger, expected) in rows {
+        assert_eq!(
+            judge(write, send_result, shown, ledger, resolve),
+            expected,
+            "{write:?} {send_result:?} [{shown}] [{ledger}]"
+        );
     }
 }
 
@@ -213,19 +219,24 @@ fn what_is_open_when_the_time_is_over_ends_unknown() {
         (Write::Guarded, Lost,            "v3 2 2", "applied",    EXPECTED),
         (Write::Guarded, Lost,            "v3 2 2", "later",      EXPECTED),
     ];
-    for (write, answer, shown, ledger, expected) in rows {
-        let resolution = judge(write, answer, shown, ledger, resolve_finally);
-        assert_eq!(resolution, expected, "{write:?} {answer:?} [{shown}] [{ledger}]");
+    for (write, send_result, shown, ledger, expected) in rows {
+        let resolution = judge(write, send_result, shown, ledger, resolve_finally);
+        assert_eq!(resolution, expected, "{write:?} {send_result:?} [{shown}] [{ledger}]");
     }
 }
 
-fn judge_other(guarantee: Guarantee, expected: ExpectedState, answer: Answer, seen: &Seen) -> Resolution {
+fn judge_other(
+    guarantee: Guarantee,
+    expected: ExpectedState,
+    send_result: SendResult,
+    seen: &ObservedRecord,
+) -> Resolution {
     let intent = intent(guarantee, expected);
     resolve(&Evidence {
         intent: &intent,
         changes: &[],
         old_values_known: true,
-        answer,
+        send_result,
         seen,
         concurrent: ConcurrentWrites::default(),
         version_is_sequence: false,
@@ -240,27 +251,27 @@ fn the_truth_table_of_deletes_holds() {
         (Success,         "-",      Applied),
         (Lost,            "-",      Applied),
         (UNKNOWN_EFFECT,  "-",      Applied),
-        (NO_EFFECT,       "-",      NotApplied(Refusal::NotFound)),
-        (Conflict,        "-",      NotApplied(Refusal::NotFound)),
+        (NO_EFFECT,       "-",      NotApplied(NotAppliedReason::NotFound)),
+        (Conflict,        "-",      NotApplied(NotAppliedReason::NotFound)),
         (Lost,            "v1 1 1", Open),
         (Lost,            "v3 1 1", Open),
-        (Conflict,        "v3 1 1", NotApplied(Refusal::Conflict)),
-        (ConflictStatus,  "v3 1 1", NotApplied(Refusal::Conflict)),
-        (ConflictStatus,  "v1 1 1", NotApplied(Refusal::Busy)),
-        (UNKNOWN_EFFECT,  "v1 1 1", NotApplied(Refusal::Rejected)),
+        (Conflict,        "v3 1 1", NotApplied(NotAppliedReason::Conflict)),
+        (ConflictStatus,  "v3 1 1", NotApplied(NotAppliedReason::Conflict)),
+        (ConflictStatus,  "v1 1 1", NotApplied(NotAppliedReason::Busy)),
+        (UNKNOWN_EFFECT,  "v1 1 1", NotApplied(NotAppliedReason::Rejected)),
     ];
-    for (answer, shown, expected) in rows {
-        let resolution = judge_other(Guarantee::Guarded, ExpectedState::Deleted, answer, &seen(shown));
-        assert_eq!(resolution, expected, "{answer:?} [{shown}]");
+    for (send_result, shown, expected) in rows {
+        let resolution = judge_other(Guarantee::Guarded, ExpectedState::Deleted, send_result, &seen(shown));
+        assert_eq!(resolution, expected, "{send_result:?} [{shown}]");
     }
-    for (answer, shown, expected) in [
+    for (send_result, shown, expected) in [
         (Lost, "v1 1 1", Open),
-        (Lost, "v3 1 1", NotApplied(Refusal::Conflict)),
+        (Lost, "v3 1 1", NotApplied(NotAppliedReason::Conflict)),
         (Lost, "-", Applied),
-        (Conflict, "v3 1 1", NotApplied(Refusal::Conflict)),
+        (Conflict, "v3 1 1", NotApplied(NotAppliedReason::Conflict)),
     ] {
-        let resolution = judge_other(Guarantee::Native, ExpectedState::Deleted, answer, &seen(shown));
-        assert_eq!(resolution, expected, "native: {answer:?} [{shown}]");
+        let resolution = judge_other(Guarantee::Native, ExpectedState::Deleted, send_result, &seen(shown));
+        assert_eq!(resolution, expected, "native: {send_result:?} [{shown}]");
     }
 }
 
@@ -268,13 +279,13 @@ fn the_truth_table_of_deletes_holds() {
 fn a_record_that_is_gone_was_deleted_by_one_write_only() {
     let native = intent(Guarantee::Native, ExpectedState::Deleted);
     let guarded = intent(Guarantee::Guarded, ExpectedState::Deleted);
-    let judge = |delete, answer, concurrent| {
+    let judge = |delete, send_result, concurrent| {
         let evidence = Evidence {
             intent: delete,
             changes: &[],
             old_values_known: true,
-            answer,
-            seen: &Seen::Absent,
+            send_result,
+            seen: &ObservedRecord::Absent,
             concurrent,
             version_is_sequence: false,
             is_stable: false,
@@ -284,32 +295,41 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
     let applied = ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() };
     let unresolved = ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() };
     for delete in [&native, &guarded] {
-        for answer in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
-            assert!(needs_ledger(delete, false, answer, &Seen::Absent));
-            assert_eq!(judge(delete, answer, ConcurrentWrites::default()).0, Applied, "{answer:?}");
-            assert_eq!(judge(delete, answer, applied).0, NotApplied(Refusal::NotFound), "{answer:?}");
-            assert_eq!(judge(delete, answer, unresolved), (Open, OTHER), "{answer:?}");
+        for send_result in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
+            assert!(needs_ledger(delete, false, send_result, &ObservedRecord::Absent));
+            assert_eq!(judge(delete, send_result, ConcurrentWrites::default()).0, Applied, "{send_result:?}");
+            assert_eq!(
+                judge(delete, send_result, applied).0,
+                NotApplied(NotAppliedReason::NotFound),
+                "{send_result:?}"
+            );
+            assert_eq!(judge(delete, send_result, unresolved), (Open, OTHER), "{send_result:?}");
         }
         assert_eq!(judge(delete, Success, applied).0, Applied, "the vendor reports success");
     }
-    assert!(!needs_ledger(&guarded, true, Lost, &Seen::Absent), "its lease keeps others away");
+    assert!(!needs_ledger(&guarded, true, Lost, &ObservedRecord::Absent), "its lease keeps others away");
 }
 
 #[test]
 fn the_truth_table_of_creates_holds() {
-    let made = |count: usize| Seen::Created((0..count).map(|key| RecordId::new("c", &key.to_string())).collect());
+    let made =
+        |count: usize| ObservedRecord::Created((0..count).map(|key| RecordId::new("c", &key.to_string())).collect());
     #[rustfmt::skip]
     let rows = [
         (Lost,           1, Applied),
         (Lost,           0, Open),
         (Lost,           2, Open),
-        (UNKNOWN_EFFECT, 0, NotApplied(Refusal::Rejected)),
+        (UNKNOWN_EFFECT, 0, NotApplied(NotAppliedReason::Rejected)),
         (UNKNOWN_EFFECT, 1, Applied),
         (UNKNOWN_EFFECT, 2, Open),
     ];
-    for (answer, count, expected) in rows {
+    for (send_result, count, expected) in rows {
         let state = ExpectedState::Created { collection: "c".into(), fields: Map::new(), preexisting_ids: None };
-        assert_eq!(judge_other(Guarantee::Guarded, state, answer, &made(count)), expected, "{answer:?} {count}");
+        assert_eq!(
+            judge_other(Guarantee::Guarded, state, send_result, &made(count)),
+            expected,
+            "{send_result:?} {count}"
+        );
     }
 }
 
@@ -329,7 +349,7 @@ fn the_ledger_is_read_only_where_it_can_make_a_difference() {
         (&native,  false, Lost,     "v1 1 1"),
         (&native,  false, Lost,     "-"),
     ];
-    for (intent, is_exclusive, answer, shown) in rows {
-        assert!(!needs_ledger(intent, is_exclusive, answer, &seen(shown)), "{answer:?} [{shown}]");
+    for (intent, is_exclusive, send_result, shown) in rows {
+        assert!(!needs_ledger(intent, is_exclusive, send_result, &seen(shown)), "{send_result:?} [{shown}]");
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use records_gateway::record::{
     FieldError, Patch, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
 };
-use records_gateway::transport::{Token, Transport, VendorCallKind, VendorRequest, VendorResponse, sanitize_text};
+use records_gateway::transport::{Token, Transport, VendorRequest, VendorRequestKind, VendorResponse, sanitize_text};
 use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, UpdateTerms, find_vendor};
 use serde_json::{Map, Value};
 use tokio::runtime::{Builder, Runtime};
@@ -64,9 +64,9 @@ impl Transport for ScriptedTransport<'_> {
         if index >= MAX_CALLS {
             return Err(VendorError::invalid_response("too many calls"));
         }
-        let reply = self.response(index);
-        match self.adapter.classify(&call, &reply) {
-            None => Ok(reply),
+        let response = self.response(index);
+        match self.adapter.classify(&call, &response) {
+            None => Ok(response),
             Some(fault) => {
                 let secret = if call.needs_auth { TOKEN } else { CREDENTIAL };
                 assert!(!message_text(&fault).contains(secret), "a secret in {:?}", message_text(&fault));
@@ -194,7 +194,7 @@ async fn sign_in(script: &ScriptedTransport<'_>) {
 /// The first body is a set of fields, from which requests are planned; the second is classified as
 /// their response.
 fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
-    let (adapter, reply) = (script.adapter, script.response(1));
+    let (adapter, response) = (script.adapter, script.response(1));
     let Ok(Value::Object(fields)) = parse_strict(script.bodies[0]) else { return };
     let text = |text: &str| Version::Text(text.into());
     // Each with another one of its kind.
@@ -229,12 +229,12 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.request));
     for mut call in calls {
         sign(adapter, &mut call);
-        match adapter.classify(&call, &reply) {
+        match adapter.classify(&call, &response) {
             Some(fault) => {
                 assert!(!message_text(&fault).contains(TOKEN), "a secret in {:?}", message_text(&fault));
                 assert_sanitized(&fault);
             }
-            None if call.kind == VendorCallKind::Create => match adapter.parse_created(id.collection(), &reply) {
+            None if call.kind == VendorRequestKind::Create => match adapter.parse_created(id.collection(), &response) {
                 Ok(created) => {
                     let key = created.id.key();
                     assert_eq!(adapter.parse_key(key).as_deref(), Some(key), "an id of the vendor's form");

@@ -27,7 +27,7 @@ for_each_vendor!(
     a_plan_expires,
     a_plan_is_known_after_a_restart,
     the_plan_of_a_create_makes_one_record,
-    fifty_applies_of_one_create_plan_make_one_record,
+    fifty_creates_with_one_plan_make_one_record,
     a_system_can_require_plans,
     an_operation_that_runs_is_shown_instead_of_refused,
     a_plan_for_any_state_is_bound_to_the_state_it_showed,
@@ -325,7 +325,7 @@ async fn the_plan_of_a_create_makes_one_record(fixture: &'static VendorFixture) 
     assert_eq!(env.record_count(), count + 1);
 }
 
-async fn fifty_applies_of_one_create_plan_make_one_record(fixture: &'static VendorFixture) {
+async fn fifty_creates_with_one_plan_make_one_record(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let count = env.record_count();
     let planned = plan(&env.create("once").preview().send().await);

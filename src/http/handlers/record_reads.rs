@@ -18,7 +18,7 @@ use crate::system::{RecordPage, RecordView};
     responses((status = 200, description = "The record", body = RecordView),
         (status = 304, description = "The caller has the current state")))]
 pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::from_path(&context)?;
     let system = context.authorize_system(Action::Read)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
@@ -47,7 +47,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     params(CollectionPath, ListParams),
     responses((status = 200, description = "A page", body = RecordPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::from_path(&context)?;
     let system = context.authorize_system(Action::Read)?;
     accept::require_json(context.headers())?;
     let query = context.query(representation.list_params())?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::operations::find_operation;
 use crate::access::Permission;
-use crate::http::context::{RequestContext, missing_permission, store_unavailable};
+use crate::http::context::{RequestContext, journal_unavailable, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, accept};
 use crate::http::openapi::OperationPath;
@@ -22,7 +22,8 @@ const MAX_NOTE: usize = 500;
 /// The outcome of a write, as a person has found it.
 #[derive(utoipa::ToSchema)]
 #[expect(dead_code, reason = "described, never constructed")]
-pub(in crate::http) struct Resolution {
+#[schema(as = Resolution)]
+pub(in crate::http) struct VerdictBody {
     /// The state in which the operation ends.
     #[schema(example = "applied")]
     state: ResolvedState,
@@ -54,7 +55,7 @@ pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResu
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let result = context.gateway().probe_again(&operation, operator(&context)?).await;
-    match result.map_err(|error| store_unavailable(&error))? {
+    match result.map_err(|error| journal_unavailable(&error))? {
         ProbeRequestResult::Started => Ok(respond(StatusCode::ACCEPTED, &operation)),
         ProbeRequestResult::OutcomeKnown => Ok(respond(StatusCode::OK, &operation)),
         ProbeRequestResult::AlreadyRunning => {
@@ -73,7 +74,7 @@ pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResu
     summary = "Record the outcome of a write", description = "Ends an operation that is `unknown`, or that has run for a minute, with the outcome that a person has found. \
         Its record is free at once. Needs the permission `operate`.",
     params(OperationPath),
-    request_body(content = Resolution, description = "The outcome"),
+    request_body(content = VerdictBody, description = "The outcome"),
     responses((status = 200, description = "The operation has this state", body = Operation)))]
 pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
@@ -81,9 +82,9 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     let (_, body) = body::read(&context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
     context.query(&[])?;
-    let (state, note) = parse_resolution(value)?;
-    let result = context.gateway().resolve(&operation, state, note, operator(&context)?).await;
-    match result.map_err(|error| store_unavailable(&error))? {
+    let (state, note) = parse_verdict(value)?;
+    let result = context.gateway().record_verdict(&operation, state, note, operator(&context)?).await;
+    match result.map_err(|error| journal_unavailable(&error))? {
         VerdictResult::Recorded | VerdictResult::Repeated => {
             Ok(respond(StatusCode::OK, &find_operation(&context, &operation.id).await?))
         }
@@ -131,7 +132,7 @@ fn respond(status: StatusCode, operation: &Operation) -> HttpResponse {
 
 /// # Errors
 /// 400 for what is no object of these two members, 422 for their values.
-fn parse_resolution(value: Value) -> Result<(OperationState, String), Problem> {
+fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
     let malformed = |detail: &str| ProblemKind::MalformedRequest.with_detail(detail);
     let Value::Object(mut members) = value else { return Err(malformed("the body must be a JSON object")) };
     let (state, note) = (members.remove("state"), members.remove("note"));

@@ -29,7 +29,7 @@ impl Models {
     }
 
     /// The names of the models over a collection of a system.
-    pub(super) fn of_collection(&self, system: &str, collection: &str) -> Vec<String> {
+    pub(super) fn names_for_collection(&self, system: &str, collection: &str) -> Vec<String> {
         let is_over = |model: &&Arc<Model>| {
             model.map_of(system).is_some_and(|map| map.collection.as_deref().is_none_or(|own| own == collection))
         };

@@ -8,7 +8,7 @@ use tokio::sync::{OnceCell, mpsc};
 use super::active_probes::ActiveProbes;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::problems::store_unavailable;
+use super::problems::journal_unavailable;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -20,10 +20,10 @@ use crate::system::{RecentStates, RecordView, System};
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
 
 /// The systems, the store, the metrics, and what this process remembers of its writes.
-pub(crate) struct GatewayState {
+pub(crate) struct WriteServices {
     /// Every system that is or was configured since the start: an unresolved write needs its own.
     systems: RwLock<Vec<Arc<System>>>,
-    pub store: Journal,
+    pub journal: Journal,
     pub metrics: Arc<Metrics>,
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
@@ -33,12 +33,16 @@ pub(crate) struct GatewayState {
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
 }
 
-impl GatewayState {
-    pub(crate) fn new(systems: Vec<Arc<System>>, store: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
+impl WriteServices {
+    pub(crate) fn new(
+        systems: Vec<Arc<System>>,
+        journal: Journal,
+        metrics: Arc<Metrics>,
+    ) -> (Arc<Self>, ReconcileQueue) {
         let (reconcile_sender, receiver) = mpsc::unbounded_channel();
         let state = Self {
             systems: RwLock::new(systems),
-            store,
+            journal,
             metrics,
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
@@ -52,24 +56,24 @@ impl GatewayState {
 
     /// The key that authenticates the tags of plans.
     pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
-        self.plan_key.get_or_try_init(|| self.store.plan_key()).await.map_err(|error| store_unavailable(&error))
+        self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unavailable(&error))
     }
 
     /// Remembers a record that a caller gets.
     pub(super) async fn remember(&self, record: &RecordView) {
         self.recent_states.insert(record).await;
-        if let Some(etag) = record.etag.as_deref().filter(|_| self.store.remembers_shown()) {
-            self.store.remember_shown(etag, record.fields.as_str());
+        if let Some(etag) = record.etag.as_deref().filter(|_| self.journal.remembers_shown()) {
+            self.journal.remember_shown(etag, record.fields.as_str());
         }
     }
 
     /// `fields` in the state of an ETag, if this process knows it, or another one has kept it.
     pub(super) async fn known_state(&self, etag: &str) -> Option<Map<String, Value>> {
         let known = self.recent_states.state(etag).await;
-        if known.is_some() || !self.store.remembers_shown() {
+        if known.is_some() || !self.journal.remembers_shown() {
             return known;
         }
-        let fields = self.store.shown_state(etag).await.ok().flatten()?;
+        let fields = self.journal.shown_state(etag).await.ok().flatten()?;
         self.recent_states.insert_shown(etag, fields).await;
         self.recent_states.state(etag).await
     }

@@ -46,11 +46,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::journal::StoreSettings;
+    use crate::journal::JournalSettings;
     use crate::record::OperationId;
 
     async fn open_journal() -> Journal {
-        let settings = StoreSettings { url: "sqlite::memory:".to_owned(), ..StoreSettings::default() };
+        let settings = JournalSettings { url: "sqlite::memory:".to_owned(), ..JournalSettings::default() };
         Journal::open(settings, Arc::new(())).await.expect("a store")
     }
 

@@ -3,31 +3,31 @@
 use super::in_flight_write::InFlightWrite;
 use super::probe::Finding;
 use super::problems::{plan_changed, precondition_failed};
-use super::resolve::Refusal;
-use super::state::GatewayState;
+use super::resolve::NotAppliedReason;
+use super::write_services::WriteServices;
 use crate::metrics::{DetectedBy, PlanOutcome};
 use crate::problem::Problem;
 use crate::record::{FieldError, PlanPart, VendorError, VendorErrorKind};
 use crate::system::System;
 
 /// The problem of a write that was not applied.
-pub(super) async fn refusal_problem(
-    gateway: &GatewayState,
+pub(super) async fn not_applied_problem(
+    gateway: &WriteServices,
     system: &System,
     write: &InFlightWrite,
-    refusal: Refusal,
+    reason: NotAppliedReason,
     finding: Finding,
 ) -> Problem {
     let fault = finding.fault.as_deref();
-    match refusal {
-        Refusal::Conflict => conflict_problem(gateway, system, write, &finding).await,
-        Refusal::NotFound => fault_problem(system, write, &VendorError::new(VendorErrorKind::NotFound)),
-        Refusal::AsReported => {
+    match reason {
+        NotAppliedReason::Conflict => conflict_problem(gateway, system, write, &finding).await,
+        NotAppliedReason::NotFound => fault_problem(system, write, &VendorError::new(VendorErrorKind::NotFound)),
+        NotAppliedReason::AsReported => {
             fault_problem(system, write, fault.unwrap_or(&VendorError::new(VendorErrorKind::ServerError)))
         }
-        Refusal::Rejected => rejection_problem(system, fault),
-        Refusal::Busy => busy_problem(system, fault),
-        Refusal::NoEffect => {
+        NotAppliedReason::Rejected => rejection_problem(system, fault),
+        NotAppliedReason::Busy => busy_problem(system, fault),
+        NotAppliedReason::NoEffect => {
             let errors = finding.warnings.into_iter().map(|warning| FieldError::new(warning.pointer, warning.detail));
             system.rejected_problem(errors.collect())
         }
@@ -43,19 +43,19 @@ fn fault_problem(system: &System, write: &InFlightWrite, fault: &VendorError) ->
 
 /// `precondition-failed` that the vendor detected, with what is known of the record now.
 async fn conflict_problem(
-    gateway: &GatewayState,
+    gateway: &WriteServices,
     system: &System,
     write: &InFlightWrite,
     finding: &Finding,
 ) -> Problem {
     // The precondition was the plan's state.
-    if write.has_plan && write.if_match_any {
+    if write.has_if_plan && write.if_match_any {
         gateway.metrics.plan(system.index, PlanOutcome::Changed);
         return plan_changed(system, vec![PlanPart::BasedOn]);
     }
     let mut problem = precondition_failed(&gateway.metrics, system, DetectedBy::Vendor);
     if let Some(fault) = &finding.fault {
-        problem.vendor = system.fault_to_problem(fault).vendor;
+        problem.vendor = system.vendor_error_to_problem(fault).vendor;
     }
     let (Some(record), Some(id)) = (&finding.record, write.id()) else { return problem };
     // An unchanged tag does not help the caller: the vendor has a change that no read shows yet.
@@ -74,7 +74,7 @@ fn rejection_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     let Some(fault) = fault else { return system.rejected_problem(Vec::new()) };
     let is_client_error = fault.status.is_some_and(|status| (400..500).contains(&status));
     let kind = if is_client_error { VendorErrorKind::Rejected } else { VendorErrorKind::ServerError };
-    system.fault_to_problem(&VendorError { kind, ..fault.clone() })
+    system.vendor_error_to_problem(&VendorError { kind, ..fault.clone() })
 }
 
 /// Parts of texts by which vendors report other writers. Any other text names what is wrong with
@@ -89,5 +89,5 @@ fn busy_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     let text = fault.message.as_deref().unwrap_or_default().to_ascii_lowercase();
     let is_busy = fault.invalid.is_empty() && (text.is_empty() || BUSY_WORDS.iter().any(|word| text.contains(word)));
     let kind = if is_busy { VendorErrorKind::Busy } else { VendorErrorKind::Rejected };
-    system.fault_to_problem(&VendorError { kind, ..fault.clone() })
+    system.vendor_error_to_problem(&VendorError { kind, ..fault.clone() })
 }

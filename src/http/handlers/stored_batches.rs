@@ -8,13 +8,13 @@ use actix_web::http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::access::Permission;
-use crate::http::batch::head::{self, Head, HeadState};
+use crate::http::batch::head::{self, BatchHeader, BatchState};
 use crate::http::batch::outcome::Summary;
-use crate::http::batch::raw::RawBatch;
 use crate::http::batch::response as batch_response;
 use crate::http::batch::stored::{NewBatch, Stored};
+use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
-use crate::http::context::{RequestContext, store_unavailable};
+use crate::http::context::{RequestContext, journal_unavailable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::{BatchListParams, BatchPath, StoredBatch};
@@ -43,7 +43,7 @@ pub(super) async fn begin(
     wait: Option<Duration>,
 ) -> HandlerResult {
     let (key, systems, raw, memory) = asked;
-    let head = Head {
+    let head = BatchHeader {
         caller: context.caller()?.clone(),
         has_token: context.api().authenticator.has_tokens(),
         request_id: context.state().request_id.0.to_string(),
@@ -58,7 +58,7 @@ pub(super) async fn begin(
     let stored = context.before_deadline(actix_web::rt::spawn(batch.begin(shared))).await;
     match stored {
         Ok(Ok(Stored::Yes)) => {}
-        Ok(Ok(Stored::No)) => return Err(store_unavailable(&JournalError::Unavailable).into()),
+        Ok(Ok(Stored::No)) => return Err(journal_unavailable(&JournalError::Unavailable).into()),
         Ok(Ok(Stored::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
     }
     context.api().metrics.batch_size(raw.len());
@@ -70,7 +70,7 @@ pub(super) async fn begin(
         Ok(Some(response)) => Ok(response),
         // The batch runs, whether or not the store can be read now.
         Ok(None) | Err(_) => match find(context, &id).await {
-            Ok(batch) => accepted(context, &batch).await.or_else(|_| accepted_unread(&id, &head, raw.len())),
+            Ok(batch) => respond_accepted(context, &batch).await.or_else(|_| accepted_unread(&id, &head, raw.len())),
             Err(_) => accepted_unread(&id, &head, raw.len()),
         },
     }
@@ -92,7 +92,7 @@ async fn wait_for_end(
             return Ok(None);
         }
         if batch.has_ended {
-            let rows = context.read_store(context.gateway().journal().batch_rows(id, 0, len)).await?;
+            let rows = context.read_journal(context.gateway().journal().batch_rows(id, 0, len)).await?;
             let items: Vec<String> = rows.into_iter().map(item_document).collect();
             let mut response = batch_response::document(&batch.summary(context).await?, &items);
             if let Ok(applied) = format!("wait={}", wait.unwrap_or_default().as_secs()).try_into() {
@@ -119,14 +119,14 @@ fn first_query(id: &str) -> QueryParams {
 }
 
 /// 202 with a batch that is stored and cannot be read now.
-fn accepted_unread(id: &str, head: &Head, len: usize) -> HandlerResult {
+fn accepted_unread(id: &str, head: &BatchHeader, len: usize) -> HandlerResult {
     let batch = Batch::begun(id, head);
     let next = first_query(id).encode_cursor("0");
     Ok(accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next))))
 }
 
 /// 202 with the batch.
-async fn accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
+async fn respond_accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let (items, next) = batch.page(context, 0, FIRST_PAGE).await?;
     let next = next.map(|position| first_query(&batch.id).encode_cursor(&position.to_string()));
     Ok(accepted_response(batch, &batch.to_json(&batch.summary(context).await?, &items, next.as_deref())))
@@ -182,10 +182,10 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
         let (id, position) = (id.as_str().into(), BatchRow::CANCEL);
         let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
-        context.before_deadline(saved).await?.map_err(|error| store_unavailable(&error))?;
+        context.before_deadline(saved).await?.map_err(|error| journal_unavailable(&error))?;
         batch = find(&context, &batch.id).await?;
     }
-    accepted(&context, &batch).await
+    respond_accepted(&context, &batch).await
 }
 
 /// A stored batch.
@@ -194,14 +194,14 @@ struct Batch {
     has_ended: bool,
     caller: String,
     started_at: String,
-    state: HeadState,
+    state: BatchState,
 }
 
 /// # Errors
 /// 404 for a batch that the caller may not see, 500 for one that this version cannot read.
 async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
     let unknown = || ProblemKind::BatchNotFound.with_detail("there is no batch of this id that you may see");
-    let rows = context.read_store(context.gateway().journal().batch_rows(id, BatchRow::CANCEL, 2)).await?;
+    let rows = context.read_journal(context.gateway().journal().batch_rows(id, BatchRow::CANCEL, 2)).await?;
     let is_cancelled = rows.iter().any(|row| row.position == BatchRow::CANCEL);
     let row = rows.into_iter().find(|row| row.position == BatchRow::HEAD).ok_or_else(unknown)?;
     let unreadable = |error| {
@@ -209,7 +209,7 @@ async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
             .with_detail("the store holds this batch in a form that is unknown here")
             .with_cause(error)
     };
-    let head: Head = serde_json::from_str(&row.request).map_err(unreadable)?;
+    let head: BatchHeader = serde_json::from_str(&row.request).map_err(unreadable)?;
     let caller = context.caller()?;
     let operates = || head.systems.iter().all(|system| caller.can(system, Permission::Operate));
     if head.caller.name() != caller.name() && !operates() {
@@ -224,18 +224,18 @@ async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
 }
 
 fn item_document(row: BatchRow) -> String {
-    row.response.unwrap_or_else(|| head::waiting_item(&row.request).to_string())
+    row.response.unwrap_or_else(|| head::pending_item_json(&row.request).to_string())
 }
 
 impl Batch {
     /// A batch that has just begun.
-    fn begun(id: &str, head: &Head) -> Self {
+    fn begun(id: &str, head: &BatchHeader) -> Self {
         Self {
             id: id.to_owned(),
             has_ended: false,
             caller: head.caller.name().0.to_string(),
             started_at: head.started_at.clone(),
-            state: HeadState::default(),
+            state: BatchState::default(),
         }
     }
 
@@ -248,7 +248,7 @@ impl Batch {
     }
 
     async fn summary(&self, context: &RequestContext) -> Result<Summary, Problem> {
-        let counts = context.read_store(context.gateway().journal().batch_counts(&self.id)).await?;
+        let counts = context.read_journal(context.gateway().journal().batch_counts(&self.id)).await?;
         Ok(Summary::of_stored(&counts, self.has_ended))
     }
 
@@ -260,7 +260,7 @@ impl Batch {
         limit: usize,
     ) -> Result<(Vec<String>, Option<i64>), Problem> {
         let journal = context.gateway().journal();
-        let mut rows = context.read_store(journal.batch_rows(&self.id, from, limit.saturating_add(1))).await?;
+        let mut rows = context.read_journal(journal.batch_rows(&self.id, from, limit.saturating_add(1))).await?;
         let next = rows.get(limit).map(|row| row.position);
         rows.truncate(limit);
         Ok((rows.into_iter().map(item_document).collect(), next))

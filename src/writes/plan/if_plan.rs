@@ -8,10 +8,10 @@ use crate::record::{Action, PlanDigests, PlanKey, PlanPart, RecordId};
 use crate::system::Guarantee;
 use crate::transport::VendorRequest;
 use crate::writes::problems::plan_changed;
-use crate::writes::task::WriteTask;
+use crate::writes::write_task::WriteTask;
 
 /// What a plan is made of.
-pub(in crate::writes) struct PlanSubject<'p> {
+pub(in crate::writes) struct PlanTagInput<'p> {
     /// The ETag of the state that the write is based on.
     pub based_on: Option<&'p str>,
     /// The request to the vendor; `None` if nothing changes.
@@ -21,7 +21,7 @@ pub(in crate::writes) struct PlanSubject<'p> {
     pub guarantee: Guarantee,
 }
 
-impl PlanSubject<'_> {
+impl PlanTagInput<'_> {
     /// The digests of the write that `task` makes.
     pub(in crate::writes) fn digests(&self, key: &PlanKey, task: &WriteTask<'_>) -> PlanDigests {
         let text = |text: &str| text.as_bytes().to_vec();
@@ -60,12 +60,16 @@ impl PlanSubject<'_> {
 ///
 /// # Errors
 /// `plan-changed`, or before it what a read finds wrong with the preconditions.
-pub(super) async fn check_plan(task: &WriteTask<'_>, subject: &PlanSubject<'_>, was_read: bool) -> Result<(), Problem> {
-    let Some(plan) = &task.command.plan else { return Ok(()) };
+pub(super) async fn check_if_plan(
+    task: &WriteTask<'_>,
+    plan_tag_input: &PlanTagInput<'_>,
+    was_read: bool,
+) -> Result<(), Problem> {
+    let Some(plan) = &task.command.if_plan else { return Ok(()) };
     let (gateway, system) = (task.gateway, task.system);
     let key = gateway.plan_key().await?;
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
-    let differs = plan.differences(key, &subject.digests(key, task), now_ms, max_ttl_ms(task));
+    let differs = plan.differences(key, &plan_tag_input.digests(key, task), now_ms, max_ttl_ms(task));
     if differs.is_empty() {
         return Ok(());
     }
@@ -82,7 +86,7 @@ pub(super) async fn check_plan(task: &WriteTask<'_>, subject: &PlanSubject<'_>, 
 /// outlive what the key remembers, even if that was changed after the preview.
 pub(in crate::writes) fn max_ttl_ms(task: &WriteTask<'_>) -> u64 {
     match task.command.op.action() {
-        Action::Create => task.gateway.store.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
+        Action::Create => task.gateway.journal.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
         _ => u64::MAX,
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::model::{Intent, InterimResponse, OrphanedOperation};
-use super::rows::{
+use super::sql::Row;
+use super::writer_rows::{
     EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, OpenOperation, RunningOperation, StoredOperation,
 };
-use super::sql::Row;
 use crate::record::{Action, OperationState};
 
 /// Selects what [`stored_operation`] expects.
@@ -59,7 +59,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, batch, model, precondition, compared_etag, rebased_onto, has_plan, paths, losses) = entry
+    let (request_id, batch, model, precondition, compared_etag, rebased_onto, has_if_plan, paths, losses) = entry
         .map(|entry| {
             (
                 entry.request_id,
@@ -86,7 +86,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
         precondition,
         compared_etag,
         rebased_onto,
-        has_plan,
+        has_if_plan,
         paths: Arc::new(paths),
         losses,
         is_async: row.int(7)? != 0,
@@ -117,7 +117,7 @@ pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbE
         precondition: entry.precondition,
         compared_etag: entry.compared_etag,
         rebased_onto: entry.rebased_onto,
-        has_plan: entry.plan,
+        has_if_plan: entry.plan,
         paths: Arc::new(entry.paths),
         losses: entry.losses,
         is_async: false,

@@ -2,7 +2,7 @@
 
 /// What a schema describes: the value of `for`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum SchemaPurpose {
     /// `fields` of a record that is read.
     Record,
     /// `fields` of a new record.
@@ -11,7 +11,7 @@ pub enum Purpose {
     Update,
 }
 
-impl Purpose {
+impl SchemaPurpose {
     /// Every purpose.
     pub const ALL: [Self; 3] = [Self::Record, Self::Create, Self::Update];
 

@@ -11,7 +11,7 @@ use crate::problem::{Problem, ProblemKind};
 
 const SANDBOX_FAULT: HeaderName = HeaderName::from_static("sandbox-fault");
 
-/// Begins the failure that the request wishes, where the gateway is a sandbox.
+/// Begins the failure that the request names, where the gateway is a sandbox.
 ///
 /// # Errors
 /// 400.

@@ -1,19 +1,19 @@
-//! What a batch must know from the database before its commands are applied.
+//! What a group must know from the database before its commands are applied.
 
 use std::sync::Arc;
 
 use super::command::{Command, QueuedCommand};
-use super::rows::{IdempotencyKeyId, RecordKey};
+use super::writer_rows::{IdempotencyKeyId, RecordKey};
 use super::writer_state::WriterState;
 use crate::record::OperationId;
 
-/// The lookups of a batch.
+/// The lookups of a group.
 #[derive(Debug, Default)]
-pub(super) struct BatchNeeds {
+pub(super) struct GroupNeeds {
     /// Records whose leases and running operations matter.
     pub(super) records: Vec<RecordKey>,
     pub(super) keys: Vec<IdempotencyKeyId>,
-    /// Operations of this instance that the batch continues or ends.
+    /// Operations of this instance that the group continues or ends.
     pub(super) owned: Vec<OperationId>,
     /// Operations whose intent may be in the database already.
     pub(super) retried: Vec<OperationId>,
@@ -29,10 +29,10 @@ pub(super) struct BatchNeeds {
     pub(super) grants_leases: bool,
 }
 
-impl BatchNeeds {
-    pub(super) fn new(batch: &[QueuedCommand], state: &WriterState, unclaimed: &[OperationId]) -> Self {
+impl GroupNeeds {
+    pub(super) fn new(group: &[QueuedCommand], state: &WriterState, unclaimed: &[OperationId]) -> Self {
         let mut needs = Self::default();
-        for queued in batch {
+        for queued in group {
             needs.add(queued, state, unclaimed);
         }
         needs
@@ -82,7 +82,7 @@ impl BatchNeeds {
             | Command::SaveToken { .. }
             | Command::SaveShown { .. }
             | Command::Heartbeat
-            | Command::Probe
+            | Command::CheckWritable
             | Command::Flush => {}
         }
     }

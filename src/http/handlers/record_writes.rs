@@ -10,7 +10,7 @@ use crate::http::openapi::{
     CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
-use crate::http::write_request::{self, Purpose};
+use crate::http::write_request::{self, WriteMode};
 use crate::http::{body, write_response};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, JsonError, Operation, parse_strict};
@@ -32,12 +32,12 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 200, description = "Done, and this is the record now", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::from_path(&context)?;
     representation.translate(&context, send_update(&context, &representation).await)
 }
 
 async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
-    let (system, command) = parse_update(context, representation, Purpose::Write).await?;
+    let (system, command) = parse_update(context, representation, WriteMode::Execute).await?;
     execute(context, system, representation, command).await
 }
 
@@ -45,15 +45,15 @@ async fn send_update(context: &RequestContext, representation: &Representation) 
 pub(super) async fn parse_update<'c>(
     context: &'c RequestContext,
     representation: &Representation,
-    purpose: Purpose,
+    mode: WriteMode,
 ) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Update)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
     let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
     let patch = representation.parse_patch(&id, body_type, &body)?;
-    let headers = write_request::parse_headers(context, purpose)?;
-    require_conditions(system, Action::Update, &headers, purpose)?;
+    let headers = write_request::parse_headers(context, mode)?;
+    require_conditions(system, Action::Update, &headers, mode)?;
     let patch = write_request::validate_patch(patch, system, &id)?;
     if patch.has_test() && !context.can_read(system.name.as_str())? {
         return Err(missing_permission(system.name.as_str(), Permission::Read));
@@ -64,18 +64,13 @@ pub(super) async fn parse_update<'c>(
 }
 
 /// 428 for a write without `If-Match`, or without the plan that the system requires of it.
-fn require_conditions(
-    system: &System,
-    action: Action,
-    headers: &WriteHeaders,
-    purpose: Purpose,
-) -> Result<(), Problem> {
+fn require_conditions(system: &System, action: Action, headers: &WriteHeaders, mode: WriteMode) -> Result<(), Problem> {
     if action != Action::Create {
         system.require_if_match(headers.if_match.as_ref())?;
     }
-    match purpose {
-        Purpose::Write => system.require_plan(action, headers.if_plan.as_ref()),
-        Purpose::Preview => Ok(()),
+    match mode {
+        WriteMode::Execute => system.require_plan(action, headers.if_plan.as_ref()),
+        WriteMode::Preview => Ok(()),
     }
 }
 
@@ -86,12 +81,12 @@ fn require_conditions(
     responses((status = 204, description = "Done"),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::from_path(&context)?;
     representation.translate(&context, send_delete(&context, &representation).await)
 }
 
 async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
-    let (system, command) = parse_delete(context, representation, Purpose::Write)?;
+    let (system, command) = parse_delete(context, representation, WriteMode::Execute)?;
     execute(context, system, representation, command).await
 }
 
@@ -99,13 +94,13 @@ async fn send_delete(context: &RequestContext, representation: &Representation) 
 pub(super) fn parse_delete<'c>(
     context: &'c RequestContext,
     representation: &Representation,
-    purpose: Purpose,
+    mode: WriteMode,
 ) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Delete)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let headers = write_request::parse_headers(context, purpose)?;
-    require_conditions(system, Action::Delete, &headers, purpose)?;
+    let headers = write_request::parse_headers(context, mode)?;
+    require_conditions(system, Action::Delete, &headers, mode)?;
     Ok((system, write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"")))
 }
 
@@ -118,12 +113,12 @@ pub(super) fn parse_delete<'c>(
     responses((status = 201, description = "Created", body = RecordView),
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
-    let representation = Representation::of(&context)?;
+    let representation = Representation::from_path(&context)?;
     representation.translate(&context, send_create(&context, &representation).await)
 }
 
 async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
-    let (system, command) = parse_create(context, representation, Purpose::Write).await?;
+    let (system, command) = parse_create(context, representation, WriteMode::Execute).await?;
     execute(context, system, representation, command).await
 }
 
@@ -131,14 +126,14 @@ async fn send_create(context: &RequestContext, representation: &Representation) 
 pub(super) async fn parse_create<'c>(
     context: &'c RequestContext,
     representation: &Representation,
-    purpose: Purpose,
+    mode: WriteMode,
 ) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
-    let headers = write_request::parse_headers(context, purpose)?;
-    require_conditions(system, Action::Create, &headers, purpose)?;
+    let headers = write_request::parse_headers(context, mode)?;
+    require_conditions(system, Action::Create, &headers, mode)?;
     let (collection, fields) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
     let op = WriteOp::Create { collection, fields };

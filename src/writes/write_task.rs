@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use super::command::WriteCommand;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::{ExpectedState, WriteIntent};
-use super::interim::save_interim_outcome;
+use super::interim_outcome::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use super::schema_findings::SchemaFindings;
-use super::state::GatewayState;
+use super::write_services::WriteServices;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
-use crate::system::{Guarantee, OpContext, System, VendorSession};
+use crate::system::{CallerContext, Guarantee, System, VendorSession};
 use crate::vendors::DataLoss;
 
 /// The operation whose vendor request may have been sent. The waiting caller shares it.
@@ -27,10 +27,10 @@ pub(super) type Responder = oneshot::Sender<WriteResponse>;
 
 /// One running write.
 pub(super) struct WriteTask<'t> {
-    pub gateway: &'t GatewayState,
+    pub gateway: &'t WriteServices,
     pub system: &'t System,
     pub command: &'t WriteCommand,
-    pub context: &'t OpContext,
+    pub context: &'t CallerContext,
     pub session: VendorSession<'t>,
     pub sent_operation: &'t SentOperation,
     /// `None` once the caller has a response.
@@ -46,9 +46,9 @@ pub(super) struct WriteTask<'t> {
 impl<'t> WriteTask<'t> {
     /// A write that begins. Without a `responder` nobody waits for it.
     pub(super) fn new(
-        (gateway, system): (&'t GatewayState, &'t System),
+        (gateway, system): (&'t WriteServices, &'t System),
         command: &'t WriteCommand,
-        context: &'t OpContext,
+        context: &'t CallerContext,
         sent_operation: &'t SentOperation,
         responder: Option<Responder>,
     ) -> Self {
@@ -96,7 +96,7 @@ impl WriteTask<'_> {
             etag_after: None,
             resendable_request: None,
             rebased: None,
-            has_plan: self.command.plan.is_some(),
+            has_if_plan: self.command.if_plan.is_some(),
             losses: losses.iter().map(|loss| loss.name.to_owned()).collect(),
             is_queued,
             is_async: is_queued || self.command.prefer.respond_async,
@@ -146,7 +146,7 @@ impl WriteTask<'_> {
         write.response = ResponseState::Accepted;
         let outcome = WriteOutcome::Success(accepted_success(write));
         if write.has_idempotency_key {
-            save_interim_outcome(&self.gateway.store, write, InterimResponse::Accepted, &outcome).await;
+            save_interim_outcome(&self.gateway.journal, write, InterimResponse::Accepted, &outcome).await;
         }
         let response = build_response(self.gateway, outcome, false).await;
         if let Some(responder) = self.responder.take() {
@@ -168,11 +168,11 @@ pub(super) fn accepted_success(write: &InFlightWrite) -> WriteSuccess {
 
 /// Completes an outcome with the operation's document, where that is the body, and remembers the
 /// record that the caller gets.
-pub(super) async fn build_response(gateway: &GatewayState, outcome: WriteOutcome, replayed: bool) -> WriteResponse {
+pub(super) async fn build_response(gateway: &WriteServices, outcome: WriteOutcome, replayed: bool) -> WriteResponse {
     let mut operation = None;
     if let WriteOutcome::Success(WriteSuccess { body, operation: id, .. }) = &outcome {
         match (body, id) {
-            (SuccessBody::Accepted, Some(id)) => operation = gateway.store.operation(id).await.ok().flatten(),
+            (SuccessBody::Accepted, Some(id)) => operation = gateway.journal.operation(id).await.ok().flatten(),
             (SuccessBody::Record(record) | SuccessBody::Created(record), _) => {
                 gateway.remember(record).await;
             }
