@@ -19,7 +19,7 @@ fn patch(id: &str, key: &str, text: &str) -> Value {
         "body": {"fields": MATRIX42.text_patch(text)}})
 }
 
-/// Creates records and returns what was answered for each.
+/// Creates records and returns the response to each.
 async fn create_records(env: &TestEnv, count: usize) -> Vec<Value> {
     let fixture = env.fixture;
     let create = |n: usize| {
