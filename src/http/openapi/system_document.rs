@@ -106,7 +106,9 @@ fn name_the_system(document: &mut Value, system: &System) {
         for (method, operation) in operations(item) {
             for parameter in parameters(operation) {
                 let own = parameter.get("name").and_then(Value::as_str).unwrap_or_default();
-                let is_required = system.policy.collection.is_none() || path.contains("{collection}");
+                // A model names its own collection.
+                let is_required = !path.starts_with("/models/")
+                    && (system.policy.collection.is_none() || path.contains("{collection}"));
                 if own == "system" {
                     parameter.insert("schema".to_owned(), json!({ "type": "string", "enum": [name] }));
                     parameter.insert("example".to_owned(), name.into());
