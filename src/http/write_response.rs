@@ -21,7 +21,7 @@ use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The response, replayed or not.
-pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
+pub(super) fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
     let representation = Representation::from_path(context)?;
     let mut success = match result.outcome {
         WriteOutcome::Success(success) => success,
