@@ -367,10 +367,6 @@ fn find_contradiction(
         let fits = match kind {
             ResponseKind::Disconnected | ResponseKind::Rejected(0) => true,
             ResponseKind::InProgress if database_failures => true,
-            // The operation of the 202 cannot be read.
-            ResponseKind::OutcomeUnknown if database_failures && before.kind == ResponseKind::Accepted => {
-                response.operation == before.operation
-            }
             ResponseKind::InProgress | ResponseKind::Rejected(_) => !remembered,
             // The record was deleted after the rejection.
             ResponseKind::NotFound if before.kind == ResponseKind::PreconditionFailed => !remembered,
