@@ -12,7 +12,6 @@ use super::error::{ApiError, HandlerResult};
 use super::model_document::VendorPart;
 use super::representation::Representation;
 use super::response;
-use crate::journal::JournalError;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, RawJson};
@@ -22,14 +21,14 @@ use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The response, replayed or not.
-pub(super) async fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
+pub(super) fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
     let representation = Representation::from_path(context)?;
     let mut success = match result.outcome {
         WriteOutcome::Success(success) => success,
         WriteOutcome::Problem(problem) => return Err(ApiError { problem, is_replay: result.replayed }),
     };
     let operation = match success.body {
-        SuccessBody::Accepted => Some(load_operation(context, success.operation.as_ref(), result.operation).await?),
+        SuccessBody::Accepted => Some(returned_operation(context, success.operation.as_ref(), result.operation)?),
         _ => None,
     };
     representation.translate_success(context, &mut success);
@@ -163,30 +162,27 @@ fn accepted_response(operation: &Operation) -> HttpResponse {
     response.content_type("application/json").body(response::to_json(operation))
 }
 
-/// Instead of a 202 whose operation cannot be read: the write runs, so the response must not say
+/// The operation of a 202, as the gateway returned it. The outcome of an earlier attempt may hold
+/// parts of the record, which only a caller that may read it sees.
+///
+/// # Errors
+/// `outcome-unknown`: the store cannot be read now. The write runs, so the response must not say
 /// that nothing was sent.
-fn operation_unavailable(id: &OperationId, error: &JournalError) -> Problem {
-    let detail = "The write was begun, and the gateway's store cannot be read at the moment. Follow the operation, \
-                  and do not send the write again before it has ended.";
-    ProblemKind::OutcomeUnknown.with_detail(detail).operation(id).with_cause(error)
-}
-
-/// The operation of a 202: as the gateway returned it, else as the store has it now. The outcome of
-/// an earlier attempt may hold parts of the record, which only a caller that may read it sees.
-async fn load_operation(
+fn returned_operation(
     context: &RequestContext,
     id: Option<&OperationId>,
     returned: Option<Operation>,
 ) -> Result<Operation, Problem> {
-    let mut operation = if let Some(operation) = returned {
-        operation
-    } else {
-        let missing = || ProblemKind::InternalError.with_detail("the write was accepted, and its operation is missing");
-        let id = id.ok_or_else(missing)?;
-        let stored = context.gateway().journal().operation(id).await;
-        let stored = stored.map_err(|error| operation_unavailable(id, &error))?;
-        stored.ok_or_else(|| missing().operation(id))?
+    let unavailable = || {
+        let detail = "The write was begun, and the gateway's store cannot be read at the moment. Follow the operation, \
+                      and do not send the write again before it has ended.";
+        let problem = ProblemKind::OutcomeUnknown.with_detail(detail);
+        match id {
+            Some(id) => problem.operation(id),
+            None => problem,
+        }
     };
+    let mut operation = returned.ok_or_else(unavailable)?;
     if !context.can_read(&operation.system)? {
         operation.etag = None;
         if let Some(problem) = operation.problem.as_mut().and_then(Value::as_object_mut) {

@@ -157,5 +157,5 @@ async fn execute(
     if !can_read {
         write_response::redact(&mut response.outcome);
     }
-    write_response::respond(context, response).await
+    write_response::respond(context, response)
 }

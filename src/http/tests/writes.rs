@@ -31,7 +31,7 @@ fn success(body: SuccessBody) -> WriteResponse {
 async fn respond(api: &TestApi, result: WriteResponse) -> TestResponse {
     api.respond(move |context| {
         let result = result.clone();
-        async move { write_response::respond(&context, result).await }
+        async move { write_response::respond(&context, result) }
     })
     .await
 }
