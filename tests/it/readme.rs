@@ -75,6 +75,7 @@ fn render_metrics() -> String {
     metrics.request(Some(index), RequestAction::Read, RequestOutcome::Ok, 0.01);
     metrics.vendor_request(index, VendorRequestKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(index, 1_800_000_000);
+    metrics.vendor_keys_expire([("crm", 1_800_000_000)].into_iter());
     metrics.loss_accepted(index, "linked-questions");
     let caller = CallerName("billing".into());
     metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));
