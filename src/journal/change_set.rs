@@ -1,4 +1,4 @@
-//! The changes that a batch makes, collected while its commands are applied. A session writes them.
+//! The changes that a group makes, collected while its commands are applied. A session writes them.
 
 use std::sync::Arc;
 
@@ -91,7 +91,7 @@ impl NewDetail {
     }
 }
 
-/// The change of the idempotency key of an operation that began in an earlier batch; no
+/// The change of the idempotency key of an operation that began in an earlier group; no
 /// `progress` = the key is free.
 #[derive(Debug)]
 pub(super) struct KeyUpdate {
@@ -99,8 +99,8 @@ pub(super) struct KeyUpdate {
     pub(super) progress: Option<KeyProgress>,
 }
 
-/// The changes of one batch. They are written in the order of the members: an operation may begin
-/// and end in one batch, and a key may be freed and claimed again.
+/// The changes of one group. They are written in the order of the members: an operation may begin
+/// and end in one group, and a key may be freed and claimed again.
 #[derive(Debug, Default)]
 pub(super) struct ChangeSet {
     /// New ledger entries, in order.
@@ -161,7 +161,7 @@ impl ChangeSet {
     }
 
     /// Sets how far the operation of a key is; `None` frees the key. A key that was claimed in this
-    /// batch is changed before it is written.
+    /// group is changed before it is written.
     pub(super) fn set_key_progress(
         &mut self,
         key: IdempotencyKeyId,

@@ -86,8 +86,8 @@ pub(super) enum Session {
 }
 
 impl Session {
-    /// Reads what a batch needs into the state; returns the operations of dead instances if the
-    /// batch adopts some.
+    /// Reads what a group needs into the state; returns the operations of dead instances if the
+    /// group adopts some.
     pub(super) async fn begin(
         &mut self,
         shared: &Shared,
@@ -100,7 +100,7 @@ impl Session {
         }
     }
 
-    /// Writes a batch and commits. `committing` is set while a failure leaves open the outcome of
+    /// Writes a group and commits. `committing` is set while a failure leaves open the outcome of
     /// it.
     pub(super) async fn commit(
         &mut self,

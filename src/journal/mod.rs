@@ -3,17 +3,18 @@
 //!
 //! - Each call on a [`Journal`] (`handle`) becomes a command (`command`) in the queue of the one
 //!   writer, which runs on the journal's own thread (`journal_thread`, `shared`).
-//! - The writer (`writer`) takes all waiting commands as a batch. A session (`database`, `sqlite`,
-//!   `postgres`) reads what the batch needs (`group_needs`, `row_decoding`), the commands are
-//!   applied to the state in memory (`writer_state`, `writer_rows`, `clock`), and one transaction
-//!   writes the changes (`change_set`). After its commit all callers get their responses (group
-//!   commit). The writers of several replicas wait for a lock.
+//! - The writer (`writer`) takes all waiting commands as a group, which one transaction commits. A
+//!   session (`database`, `sqlite`, `postgres`) reads what the group needs (`group_needs`,
+//!   `row_decoding`), the commands are applied to the state in memory (`writer_state`,
+//!   `writer_rows`, `clock`), and one transaction writes the changes (`change_set`). After its
+//!   commit all callers get their responses (group commit). The writers of several replicas wait
+//!   for a lock.
 //! - The ledger has one row for each entry (`entry_json`), whose hash covers the entry before
 //!   (`ledger`, `verify`). `schema` has the tables.
 //!   `export` writes it to a file, after which it can be cut.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
 //! - An asynchronous batch is rows of texts (`batches`), and the lease of its id names who runs it.
-//! - Expired rows are deleted between batches. The ledger keeps all its entries.
+//! - Expired rows are deleted between groups. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
 //!   operations that still run.

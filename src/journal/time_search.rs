@@ -30,7 +30,7 @@ pub(super) async fn ranges_of_time(
         starts.push(row.int(0)?);
     }
     let (mut first, mut end) = (0, 0);
-    // Asked for both in one query, SQLite reads the whole table.
+    // With both in one query, SQLite reads the whole table.
     let bounds = "SELECT (SELECT min(seq) FROM ledger), (SELECT max(seq) FROM ledger)";
     for mut row in reader.select(bounds, &[]).await? {
         (first, end) = (row.opt_int(0)?.unwrap_or_default(), row.opt_int(1)?.unwrap_or_default() + 1);

@@ -176,7 +176,7 @@ impl Writer {
             Ok(Err(error)) => error.to_string(),
             Err(_) => TIMED_OUT.to_owned(),
         };
-        tracing::warn!(failure, "store group failed");
+        tracing::warn!(failure, "a group of commands could not be committed");
         self.session = None;
         self.state.restore_leases();
         for queued in group.iter_mut() {

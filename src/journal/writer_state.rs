@@ -2,7 +2,7 @@
 //! database: a session loads what is missing before and writes the changes after.
 //!
 //! With SQLite this state is complete, because this process is the only writer. With PostgreSQL the
-//! session reloads what concerns a batch while it holds the lock of all replicas.
+//! session reloads what concerns a group while it holds the lock of all replicas.
 
 mod append;
 mod verdict;
@@ -41,15 +41,15 @@ pub(super) struct WriterState {
     /// The running operations of each record.
     pub(super) records: HashMap<RecordKey, Vec<RecordOperation>>,
     pub(super) leases: HashMap<RecordKey, LeaseRow>,
-    /// What this batch has replaced in `leases`, in order.
+    /// What this group has replaced in `leases`, in order.
     replaced_leases: Vec<(RecordKey, Option<LeaseRow>)>,
-    /// The idempotency keys that concern the current batch.
+    /// The idempotency keys that concern the current group.
     pub(super) keys: HashMap<IdempotencyKeyId, IdempotencyRow>,
-    /// The operations of the current batch's retries that the database already holds.
+    /// The operations of the current group's retries that the database already holds.
     pub(super) already_written: HashSet<OperationId>,
     /// The outcomes that the database holds already of the operations that retries end.
     pub(super) ended: HashMap<OperationId, OperationState>,
-    /// The operations that the verdicts of the current batch are about.
+    /// The operations that the verdicts of the current group are about.
     pub(super) open: HashMap<OperationId, OpenOperation>,
 }
 
@@ -78,7 +78,7 @@ impl WriterState {
         self.records.clear();
     }
 
-    /// Forgets what concerned the batch before.
+    /// Forgets what concerned the group before.
     pub(super) fn start_group(&mut self) {
         self.keys.clear();
         self.already_written.clear();
@@ -87,7 +87,7 @@ impl WriterState {
         self.replaced_leases.clear();
     }
 
-    /// Undoes what a failed batch did to leases that only memory holds.
+    /// Undoes what a failed group did to leases that only memory holds.
     pub(super) fn restore_leases(&mut self) {
         for (key, row) in std::mem::take(&mut self.replaced_leases).into_iter().rev() {
             match row {

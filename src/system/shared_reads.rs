@@ -160,7 +160,7 @@ impl SharedReads {
     fn take_first_waiting(&self, key: &(String, String)) -> Option<Waiting> {
         let mut groups = self.groups.borrow_mut();
         let group = groups.get_mut(key)?;
-        // A scan that did not end has answered nobody.
+        // A scan that did not end has a result for nobody.
         let mut waiting = std::mem::take(&mut group.scanning);
         waiting.append(&mut group.waiting);
         group.waiting = waiting;

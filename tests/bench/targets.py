@@ -69,8 +69,13 @@ MODEL = """
             cost = "Costs"
             ends = { at = "End", datetime = "iso" }
 """
-MODEL_PATCH = json.dumps({"fields": {"name": FIELDS["Name"], "description": FIELDS["Description"], "active": True,
-                                     "cost": 12.5, "ends": "2027-03-31T21:59:59.997Z"}}, separators=(",", ":")).encode()
+
+
+def model_patch():
+    """A patch of the model's fields, each time with another name: one that changes nothing is not sent."""
+    fields = {"name": f"Facility {uuid.uuid4()}", "description": FIELDS["Description"], "active": True, "cost": 12.5,
+              "ends": "2027-03-31T21:59:59.997Z"}
+    return json.dumps({"fields": fields}, separators=(",", ":")).encode()
 
 
 class Gateway(Target):
@@ -126,7 +131,7 @@ class Gateway(Target):
         fields += [f"If-Match: {tag}", "Content-Type: application/merge-patch+json"]
         if path == "patch with key":
             fields.append(f'Idempotency-Key: "{uuid.uuid4()}"')
-        return request("PATCH", record, fields, MODEL_PATCH if path == "model patch" else MERGE_PATCH)
+        return request("PATCH", record, fields, model_patch() if path == "model patch" else MERGE_PATCH)
 
 
 class Nginx(Target):

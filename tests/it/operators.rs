@@ -337,20 +337,20 @@ async fn a_resolution_that_is_cut_by_kill_9_is_done_or_not() {
         let sent = actix_web::rt::spawn(request.try_send());
         tokio::time::sleep(pause).await;
         process.kill();
-        let was_answered = sent.await.unwrap().is_ok_and(|response| response.status == 200);
+        let was_accepted = sent.await.unwrap().is_ok_and(|response| response.status == 200);
         process.restart();
 
         let client = process.client();
         let shown = client.get(&operation).send().await.json();
         let is_resolved = shown["state"] == "not-applied";
-        assert!(is_resolved || shown["state"] == "unknown" && !was_answered, "{shown}");
+        assert!(is_resolved || shown["state"] == "unknown" && !was_accepted, "{shown}");
         let query = format!("/ledger?operation={}", shown["id"].as_str().unwrap());
         let ledger = client.get(&query).send().await.json();
         let entries = ledger["items"].as_array().unwrap().iter().filter(|entry| entry["event"] == "resolved");
         assert_eq!(entries.count(), usize::from(is_resolved), "{ledger}");
         let patch = client.request(Method::PATCH, &path).fields(&json!({ "Description": format!("next {round}") }));
         patch.if_match(&tag).send().await.assert_status(204);
-        assert!(was_answered || round < 4, "half a second is enough");
+        assert!(was_accepted || round < 4, "half a second is enough");
     }
     assert!(process.run(&["ledger", "verify"]).status.success());
 }

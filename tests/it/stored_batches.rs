@@ -140,11 +140,11 @@ async fn a_stored_batch_survives_kill_9_and_creates_each_record_once() {
     let vendor = &process.vendors.matrix42;
     // Eight creates are at the vendor, some done and some not, when the process dies.
     vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
-    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 20, None);
     let path = store(&process.client(), &creates(100)).await;
     vendor.log.wait_for(CallKind::Create, 28).await;
     process.kill();
-    assert!((20..=28).contains(&(count() - before)), "{} records", count() - before);
+    assert!((20..=24).contains(&(count() - before)), "{} records", count() - before);
     vendor.faults.clear();
     vendor.faults.release();
     process.restart();
@@ -163,7 +163,7 @@ async fn a_batch_with_a_key_survives_kill_9_and_is_sent_again() {
     let before = count();
     let vendor = &process.vendors.matrix42;
     vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
-    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 20, None);
     let send = || process.client().request(Method::POST, "/batch").idempotency_key("k").json(&creates(100));
     let first = actix_web::rt::spawn(send().try_send());
     vendor.log.wait_for(CallKind::Create, 28).await;
@@ -265,7 +265,7 @@ async fn another_replica_takes_over_a_batch_and_each_record_is_made_once() {
     let before = count();
     let vendor = &vendors.matrix42;
     vendor.faults.add(CallKind::Create, InjectedFault::HoldAfter, 20, Some(4));
-    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 24, None);
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 20, None);
     let path = store(&first.client(), &creates(60)).await;
     vendor.log.wait_for(CallKind::Create, 28).await;
     let shown = second.client().get(&path).send().await.assert_status(200).json();

@@ -1,4 +1,4 @@
-//! The changes of a batch as arrays, one for each column.
+//! The changes of a group as arrays, one for each column.
 
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ impl<'c> KeyColumns<'c> {
     }
 }
 
-/// The columns of every table that a batch writes.
+/// The columns of every table that a group writes.
 #[derive(Default)]
 pub(super) struct Columns<'c> {
     pub(super) seq: Vec<i64>,

@@ -1,5 +1,5 @@
-//! The writer's connection to PostgreSQL. A batch takes two round trips: the first takes the lock
-//! of all writers and reads what the batch needs, the second writes everything and commits.
+//! The writer's connection to PostgreSQL. A group takes two round trips: the first takes the lock
+//! of all writers and reads what the group needs, the second writes everything and commits.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl PostgresSession {
         Ok(session)
     }
 
-    /// Takes the lock and reads what a batch needs; returns the operations of dead instances if it
+    /// Takes the lock and reads what a group needs; returns the operations of dead instances if it
     /// adopts some.
     pub(in crate::journal) async fn begin(
         &mut self,
@@ -173,7 +173,7 @@ impl PostgresSession {
         rows.iter().map(|row| stored_operation(&mut Row::from_postgres(row)?)).collect()
     }
 
-    /// Writes a batch and commits. `committing` shows whether a failure leaves open the outcome of
+    /// Writes a group and commits. `committing` shows whether a failure leaves open the outcome of
     /// it.
     pub(in crate::journal) async fn commit(
         &mut self,

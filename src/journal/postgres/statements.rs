@@ -1,4 +1,4 @@
-//! The statements of a batch, prepared once for each connection. Arrays carry all rows of a
+//! The statements of a group, prepared once for each connection. Arrays carry all rows of a
 //! statement.
 
 use std::collections::HashMap;

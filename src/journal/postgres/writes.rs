@@ -1,4 +1,4 @@
-//! Which statements write a batch, in their order, and with which values.
+//! Which statements write a group, in their order, and with which values.
 
 use tokio_postgres::types::ToSql;
 
@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::statements as sql;
 use crate::journal::change_set::ChangeSet;
 
-/// What the statements of a batch share.
+/// What the statements of a group share.
 pub(super) struct WriteContext<'w> {
     pub(super) instance: &'w String,
     pub(super) now_ms: i64,
@@ -15,7 +15,7 @@ pub(super) struct WriteContext<'w> {
     pub(super) cut: (i64, &'w [u8], i64),
 }
 
-/// One statement of a batch.
+/// One statement of a group.
 pub(super) struct Write<'w> {
     pub(super) text: &'static str,
     pub(super) is_needed: bool,

@@ -81,7 +81,7 @@ impl SqliteSession {
         Ok(())
     }
 
-    /// Reads what a batch needs; returns the operations of dead processes if it adopts some.
+    /// Reads what a group needs; returns the operations of dead processes if it adopts some.
     pub(in crate::journal) fn begin(
         &mut self,
         shared: &Shared,
@@ -125,7 +125,7 @@ impl SqliteSession {
         rows.iter_mut().map(stored_operation).collect()
     }
 
-    /// Writes a batch in one transaction. `committing` shows whether a failure leaves its
+    /// Writes a group in one transaction. `committing` shows whether a failure leaves its
     /// outcome open.
     pub(in crate::journal) fn commit(
         &mut self,

@@ -313,7 +313,7 @@ async fn the_key_of_a_queued_update_lost_in_a_crash_replays_outcome_unknown() {
 #[actix_web::test]
 async fn a_202_whose_operation_cannot_be_read_is_outcome_unknown() {
     let Some(store) = actix_web::rt::task::spawn_blocking(create_postgres_database).await.unwrap() else { return };
-    let env = TestEnv::start_with(&MATRIX42, |config| config.store("url", store.as_str()).server("deadline", "20s"));
+    let env = TestEnv::start_with(&MATRIX42, |config| config.store("url", store.as_str()).server("deadline", "8s"));
     let tag = env.current_etag(MATRIX42.key).await;
     env.inject_once(CallKind::Update, InjectedFault::Hold);
     let locked = async {

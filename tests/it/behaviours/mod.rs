@@ -20,6 +20,7 @@ mod malformed_responses;
 mod numbers;
 mod operations;
 mod patching;
+mod plans;
 mod preconditions;
 mod previewing;
 mod reading;

@@ -30,9 +30,9 @@ fn assert_ends_after_response(server: &TestServer, head: &str, (name, start, res
     assert_eq!(response.status, status, "{head}{name}");
     assert!(response.closes_connection(), "{head}{name}");
     let piece = rest.repeat(PIECE_BYTES / rest.len());
-    let answered_at = Instant::now();
+    let responded_at = Instant::now();
     while connection.try_send(&piece).is_ok() {
-        assert!(answered_at.elapsed() < MAX_READ_TIME, "still read: {head}{name}");
+        assert!(responded_at.elapsed() < MAX_READ_TIME, "still read: {head}{name}");
         sleep(PAUSE);
     }
 }
