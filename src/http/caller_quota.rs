@@ -24,7 +24,9 @@ pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
     let Some(caller) = state.principal() else { return Ok(()) };
     match caller.admit() {
         Ok(admitted) => {
-            admitted.into_iter().for_each(|admitted| state.set_admitted(admitted));
+            if let Some(admitted) = admitted {
+                state.set_admitted(admitted);
+            }
             Ok(())
         }
         Err(exceeded) => Err(refuse(state, caller, exceeded)),
@@ -58,7 +60,9 @@ pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -
         let admitted = if place.is_some() { caller.admit_in_place() } else { caller.admit() };
         match admitted {
             Ok(admitted) => {
-                admitted.into_iter().for_each(|admitted| state.set_admitted(admitted));
+                if let Some(admitted) = admitted {
+                    state.set_admitted(admitted);
+                }
                 return Ok(place);
             }
             Err(exceeded) => {

@@ -108,7 +108,7 @@ impl ReadPreconditions {
     /// Why `If-Match` is false.
     fn failure_detail(&self) -> &'static str {
         match &self.if_match {
-            Some(Precondition::AnyOf(tags)) if tags.iter().all(|tag| tag.is_weak()) => {
+            Some(Precondition::AnyOf(tags)) if tags.iter().all(EntityTag::is_weak) => {
                 "A weak tag never matches in If-Match. Send the strong ETag of a GET, without W/."
             }
             _ => "The current tag is not one of those in If-Match.",

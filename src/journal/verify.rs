@@ -138,15 +138,14 @@ pub(super) async fn run_range(reader: &Reader, from: i64, limit: i64) -> Result<
     let mut error = start.error.filter(|_| from == start.seq + 1);
     if from > start.seq + 1 {
         let rows = reader.select("SELECT hash FROM ledger WHERE seq = ?1", &[Value::Int(from - 1)]).await?;
-        match rows.into_iter().next() {
-            Some(mut row) => chain = Chain { last: from - 1, head: row.array(0)? },
-            None => {
-                let last = head(reader).await?;
-                if from - 1 > last.seq {
-                    return Ok(VerifiedRange { from, to: from - 1, head: last.hash, first_error: None });
-                }
-                error = Some(ChainError { seq: from - 1, reason: "it is missing".into() });
+        if let Some(mut row) = rows.into_iter().next() {
+            chain = Chain { last: from - 1, head: row.array(0)? };
+        } else {
+            let last = head(reader).await?;
+            if from - 1 > last.seq {
+                return Ok(VerifiedRange { from, to: from - 1, head: last.hash, first_error: None });
             }
+            error = Some(ChainError { seq: from - 1, reason: "it is missing".into() });
         }
     }
     if error.is_none() {

@@ -309,12 +309,8 @@ impl Writer {
                 CommandResult::Done
             }
             // No other process checks whether the only writer of a file is alive.
-            Command::Heartbeat => {
-                changes.heartbeat |= self.database.is_shared();
-                CommandResult::Done
-            }
-            Command::CheckWritable => {
-                changes.heartbeat = true;
+            command @ (Command::Heartbeat | Command::CheckWritable) => {
+                changes.heartbeat |= self.database.is_shared() || matches!(command, Command::CheckWritable);
                 CommandResult::Done
             }
             Command::Flush => CommandResult::Done,

@@ -141,7 +141,7 @@ async fn all_documents(client: &TestClient, model: &str) -> Vec<Value> {
     let (mut documents, mut next) = (Vec::new(), String::new());
     loop {
         let mut page = client.get(&format!("/models/{model}?limit=50{next}")).send().await.assert_status(200).json();
-        documents.extend(page["items"].as_array_mut().expect("items").drain(..));
+        documents.append(page["items"].as_array_mut().expect("items"));
         let Some(cursor) = page["next"].as_str() else { return documents };
         next = format!("&cursor={cursor}");
     }

@@ -81,7 +81,7 @@ impl ItemRun {
     }
 
     /// Begins the item as soon as one more may run, and responds to it.
-    pub(super) async fn to_end(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
+    pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
         // An item that waits for a scan makes room for another.
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
             return ItemStep::NotBegun(item);
@@ -93,7 +93,10 @@ impl ItemRun {
         let (state, purpose) = (Rc::clone(&self.state.borrow()), self.context.purpose);
         let mut outcome = respond(&state, &route, request.clone(), purpose).await;
         let mut pause = MIN_POLL;
-        while self.context.is_stored {
+        loop {
+            if !self.context.is_stored {
+                break;
+            }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;

@@ -203,7 +203,7 @@ impl Runner {
             stop: Rc::clone(&self.stop),
             had_begun,
         };
-        self.steps.push(run.to_end(item, route, request).boxed_local());
+        self.steps.push(run.run(item, route, request).boxed_local());
     }
 
     fn take(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {

@@ -70,8 +70,10 @@ pub(super) async fn begin(
         Ok(Some(response)) => Ok(response),
         // The batch runs, whether or not the store can be read now.
         Ok(None) | Err(_) => match find(context, &id).await {
-            Ok(batch) => respond_accepted(context, &batch).await.or_else(|_| accepted_unread(&id, &head, raw.len())),
-            Err(_) => accepted_unread(&id, &head, raw.len()),
+            Ok(batch) => {
+                respond_accepted(context, &batch).await.or_else(|_| Ok(accepted_unread(&id, &head, raw.len())))
+            }
+            Err(_) => Ok(accepted_unread(&id, &head, raw.len())),
         },
     }
 }
@@ -119,10 +121,10 @@ fn first_query(id: &str) -> QueryParams {
 }
 
 /// 202 with a batch that is stored and cannot be read now.
-fn accepted_unread(id: &str, head: &BatchHeader, len: usize) -> HandlerResult {
+fn accepted_unread(id: &str, head: &BatchHeader, len: usize) -> HttpResponse {
     let batch = Batch::begun(id, head);
     let next = first_query(id).encode_cursor("0");
-    Ok(accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next))))
+    accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next)))
 }
 
 /// 202 with the batch.

@@ -93,7 +93,8 @@ pub(super) fn create_request(fields: &Map<String, Value>) -> VendorRequest {
 /// too.
 pub(super) fn classify(request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
     let is_queued = request.kind == VendorRequestKind::Update && request.method == Method::PUT;
-    if !is_done(response) && !(response.status == 202 && is_queued) {
+    let is_accepted = is_done(response) || (is_queued && response.status == 202);
+    if !is_accepted {
         return Some(classify_error(request, response));
     }
     let is_success = match request.kind {

@@ -25,6 +25,7 @@ const RECONCILE_TIMEOUT: Duration = Duration::from_mins(3);
 const MAX_RESEND_ROUNDS: usize = 5;
 
 /// What happens in a run.
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub(crate) struct Plan {
     /// For the report.
     pub(crate) name: &'static str,
