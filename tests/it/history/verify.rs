@@ -359,7 +359,7 @@ fn find_contradiction(
             continue;
         };
         let remembered = before.operation.is_some();
-        // The operation goes on, and the store cannot show it at the moment.
+        // The operation continues, and the store cannot show it at the moment.
         let is_hidden = kind == ResponseKind::OutcomeUnknown && before.kind == ResponseKind::Accepted;
         if database_failures && is_hidden && response.operation == before.operation {
             continue;

@@ -69,7 +69,8 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     let wrong = |number: usize| env.patch(fixture.key).if_match("\"stale\"").fields(&json!({ "Unheard": number }));
     let begun = Instant::now();
     let responses = join_all((0..1000).map(|number| wrong(number).send())).await;
-    // On a slow machine a schema can take longer than a write waits for it; that write is not checked.
+    // On a slow machine a schema can take longer than a write waits for it; that write is not
+    // checked.
     let (checked, others): (Vec<_>, Vec<_>) = responses.iter().partition(|response| response.status == 422);
     assert!(checked.len() > 500 && others.iter().all(|response| response.status == 412), "{others:?}");
     // On a slow machine the schema gets older than a refusal's may be, and is read once more.
