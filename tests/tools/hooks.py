@@ -7,6 +7,7 @@ request alone, so the same request is always treated the same.
 
 import os
 import re
+import unicodedata
 import zlib
 from functools import cache
 from urllib.parse import quote, unquote
@@ -25,6 +26,7 @@ if KEY:
 
 RECORD = "/records/{system}/{id}"
 CATEGORY = "SPSScCategoryClassBase"
+CATEGORY_ID = f"{CATEGORY}:7777780d-71a0-df11-708c-000c2968299e"
 
 
 @schemathesis.hook
@@ -69,12 +71,14 @@ def complete_body(case):
         # The document has no schema for it, so the body is any JSON.
         value = case.body if isinstance(case.body, str | int | float | list | dict) else None
         case.body = [{"op": "test", "path": "/fields/Description", "value": value}]
-    elif case.path == "/batch" and isinstance(case.body, dict):
+    elif case.path in ("/batch", "/batch/preview") and isinstance(case.body, dict):
         case.body.pop("headers", None)
+        # 24.0 is an integer to JSON Schema, and a number with a fraction to the gateway.
+        if isinstance(case.body.get("concurrency"), float):
+            case.body["concurrency"] = int(case.body["concurrency"])
         for item in case.body["items"]:
             item.pop("headers", None)
-            if item["method"] == "POST":
-                item["path"] = "/records/itsm"
+            item["path"] = "/records/itsm" if item["method"] == "POST" else f"/records/itsm/{CATEGORY_ID}"
 
 
 @schemathesis.hook
@@ -90,9 +94,21 @@ def filter_query(context, query):
 
 
 def has_no_control_character(parameters):
-    """Whether no text among the parameters contains a control character."""
-    texts = [unquote(value) for value in (parameters or {}).values() if isinstance(value, str)]
-    return not any(character < " " or character == "\x7f" for text in texts for character in text)
+    """Whether no text among the parameters contains a control character, names of filters included."""
+    return not any(unicodedata.category(character) == "Cc" for text in texts_of(parameters or {}) for character in text)
+
+
+def texts_of(value):
+    """The texts in a value, decoded."""
+    if isinstance(value, str):
+        yield unquote(value)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from texts_of(name)
+            yield from texts_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_of(inner)
 
 
 @schemathesis.hook
