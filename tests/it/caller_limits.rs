@@ -32,8 +32,8 @@ async fn read(gateway: &TestEnv, caller: &str) -> TestResponse {
     authorized(gateway.read(MATRIX42.key), caller).send().await
 }
 
-/// Sends a request as the limited caller until it is refused, and returns the refusal: whoever is
-/// slow gets a place again meanwhile.
+/// Sends a request as the limited caller until it is refused, and returns the refusal. A
+/// slow machine gains a request meanwhile.
 async fn use_up(gateway: &TestEnv, request: impl Fn() -> Request) -> TestResponse {
     for _ in 0..200 {
         let calls = gateway.requests().len();

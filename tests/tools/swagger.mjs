@@ -2,7 +2,7 @@
 //
 // With a SYSTEM only its document is tried: all of them take several minutes.
 //
-// Nothing is typed but ids that only a response can tell, and the tag of a change. Every operation of the general document succeeds,
+// Nothing is typed but ids that only a response has, and the tag of a change. Every operation of the general document succeeds,
 // and so does every one of each system's document that is about the system: `/docs/?system=NAME`. Fails on another status, an error
 // in the console, and a request to another origin.
 

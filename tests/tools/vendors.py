@@ -26,7 +26,7 @@ allow = ["*:*"]
 
 
 def tables(sandbox_output):
-    """The table of each system and the address of its fake vendor, which tells it."""
+    """The table of each system and the address of its fake vendor, which serves the table."""
     for address in re.findall(r"(http://[^/\s]+)/_sandbox/log", sandbox_output):
         with urllib.request.urlopen(f"{address}/_sandbox/system", timeout=30) as response:
             yield response.read().decode(), address
