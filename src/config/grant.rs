@@ -46,29 +46,23 @@ pub enum Permission {
 }
 
 impl Permission {
+    const ALL: [Self; 6] = [Self::Read, Self::Create, Self::Update, Self::Delete, Self::Ledger, Self::Operate];
+
     /// The word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Read => "read",
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Delete => "delete",
+            Self::Read => Action::Read.as_str(),
+            Self::Create => Action::Create.as_str(),
+            Self::Update => Action::Update.as_str(),
+            Self::Delete => Action::Delete.as_str(),
             Self::Ledger => "ledger",
             Self::Operate => "operate",
         }
     }
 
-    pub(super) fn parse(action: &str) -> Option<Self> {
-        Some(match action {
-            "read" => Self::Read,
-            "create" => Self::Create,
-            "update" => Self::Update,
-            "delete" => Self::Delete,
-            "ledger" => Self::Ledger,
-            "operate" => Self::Operate,
-            _ => return None,
-        })
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|permission| permission.as_str() == word)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{
-    CACHE_CONTROL, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, VARY,
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, VARY,
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -20,6 +20,9 @@ pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderVal
 /// Records are revalidated each time, and never transformed: a weakened tag could not be sent back
 /// (http-rules 13, 112).
 const CACHE_REVALIDATE: HeaderValue = HeaderValue::from_static("private, no-cache, no-transform");
+/// A schema changes seldom.
+const CACHE_SHORTLY: HeaderValue = HeaderValue::from_static("private, max-age=60");
+const SCHEMA_JSON: HeaderValue = HeaderValue::from_static("application/schema+json");
 const VARY_READ: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
 pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
 pub(super) const H_OPERATION: HeaderName = HeaderName::from_static("operation");
@@ -114,6 +117,19 @@ impl ReadPreconditions {
             _ => "The current tag is not one of those in If-Match.",
         }
     }
+}
+
+/// The response to a GET or HEAD of a JSON Schema, with its tag.
+///
+/// # Errors
+/// 412.
+pub(super) fn schema_response(preconditions: &ReadPreconditions, text: Bytes, etag: &str) -> HandlerResult {
+    let mut response = preconditions.respond(text, Some(etag), None)?;
+    response.headers_mut().insert(CACHE_CONTROL, CACHE_SHORTLY);
+    if response.headers().contains_key(CONTENT_TYPE) {
+        response.headers_mut().insert(CONTENT_TYPE, SCHEMA_JSON);
+    }
+    Ok(response)
 }
 
 /// The JSON text of a value whose keys are strings.

@@ -47,6 +47,9 @@ pub(super) struct ConcurrentWrites {
 }
 
 impl ConcurrentWrites {
+    /// What a search shows that is not complete: it excludes nothing.
+    const INCONCLUSIVE: Self = Self { another_applied: false, another_unresolved: true, later_writer: true };
+
     /// Whether there is any whose effect the record may show.
     pub(super) fn is_any(self) -> bool {
         self.another_applied || self.another_unresolved || self.later_writer
@@ -113,7 +116,7 @@ pub(super) async fn find_concurrent_writes(
     // What a cut has taken away cannot be excluded.
     let is_complete = journal.is_complete_since(since).await.ok()?;
     if !is_complete {
-        return Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true });
+        return Some(ConcurrentWrites::INCONCLUSIVE);
     }
     let paths = write.paths();
     let is_sequence = system.adapter.capabilities().version_is_sequence;
@@ -164,7 +167,7 @@ pub(super) async fn find_concurrent_writes(
             });
         }
     }
-    Some(ConcurrentWrites { another_applied: false, another_unresolved: true, later_writer: true })
+    Some(ConcurrentWrites::INCONCLUSIVE)
 }
 
 /// Whether the final probe of a write that ended `unknown` showed values that are not its own.

@@ -1,7 +1,5 @@
 //! The collections of a system, and the schemas of their records (contract 4.13).
 
-use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 
 use crate::catalog::{SchemaDocument, SchemaPurpose};
@@ -15,10 +13,6 @@ use crate::problem::ProblemKind;
 use crate::record::{Action, percent_encode_id};
 use crate::system::System;
 use crate::vendors::CollectionInfo;
-
-const SCHEMA_JSON: &str = "application/schema+json";
-/// A schema changes seldom.
-const CACHE_SHORTLY: HeaderValue = HeaderValue::from_static("private, max-age=60");
 
 /// A collection.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -95,7 +89,7 @@ fn collection_view<'s>(system: &'s System, info: &'s CollectionInfo, models: Vec
         title: &info.title,
         records: info.records,
         actions: system.adapter.capabilities().actions,
-        guarantee: Guarantees::names_for_collection(system, &info.collection),
+        guarantee: Guarantees::for_collection(system, &info.collection),
         schema: system.catalog.schema_path(&info.collection),
         schema_source: system.catalog.source().as_str(),
         models,
@@ -137,10 +131,5 @@ fn respond(preconditions: &ReadPreconditions, document: &SchemaDocument, externa
         "" => document.text.clone(),
         url => document.text.replacen("\"$id\":\"/", &format!("\"$id\":\"{url}/"), 1),
     };
-    let mut response: HttpResponse = preconditions.respond(text.into(), Some(&document.etag), None)?;
-    response.headers_mut().insert(CACHE_CONTROL, CACHE_SHORTLY);
-    if response.headers().contains_key("content-type") {
-        response.headers_mut().insert(actix_web::http::header::CONTENT_TYPE, HeaderValue::from_static(SCHEMA_JSON));
-    }
-    Ok(response)
+    response::schema_response(preconditions, text.into(), &document.etag)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CACHE_CONTROL, ETAG};
+use actix_web::http::header::CACHE_CONTROL;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
 use crate::http::openapi::{ModelListParams, ModelPath};
 use crate::http::representation::{Representation, schema_path};
-use crate::http::response;
+use crate::http::response::{self, ReadPreconditions};
 use crate::models::{MapEntry, Model, SystemMap};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::Action;
@@ -122,20 +122,19 @@ fn json_response(body: &impl Serialize) -> HttpResponse {
 #[utoipa::path(get, path = "/models/{model}/schema", tag = "Models", operation_id = "getModelSchema",
     summary = "The schema of a model", description = "JSON Schema 2020-12 of `fields`.",
     params(ModelPath),
-    responses((status = 200, description = "The schema", content_type = "application/schema+json", body = Object)))]
+    responses((status = 200, description = "The schema", content_type = "application/schema+json", body = Object),
+        (status = 304, description = "The caller has the current schema")))]
 pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     let model = context.api().models.find(&context.path_param("model")?)?;
+    accept::require_schema(context.headers())?;
     context.query(&[])?;
+    let preconditions = ReadPreconditions::parse(context.headers())?;
     let mut schema = model.schema();
     if let Value::Object(members) = &mut schema {
         members.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
         members.insert("$id".to_owned(), format!("{}{}", context.api().external_url, schema_path(&model.name)).into());
     }
-    Ok(HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "private, max-age=60"))
-        .insert_header((ETAG, format!("\"{}\"", model.fingerprint())))
-        .content_type("application/schema+json")
-        .body(response::to_json(&schema)))
+    response::schema_response(&preconditions, response::to_json(&schema), &format!("\"{}\"", model.fingerprint()))
 }
 
 /// `GET /models/{model}?limit=&cursor=&vendor=`.

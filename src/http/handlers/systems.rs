@@ -102,7 +102,7 @@ pub(in crate::http) struct Guarantees {
 
 impl Guarantees {
     /// Those of writes to one collection; a vendor may compare versions in most collections only.
-    pub(in crate::http) fn names_for_collection(system: &System, collection: &str) -> Self {
+    pub(in crate::http) fn for_collection(system: &System, collection: &str) -> Self {
         let guarantee = |action: Action| {
             let can = system.adapter.capabilities().actions.contains(&action);
             can.then(|| system.guarantee(action, collection))
@@ -236,7 +236,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
             UpdateStyle::Partial => "partial",
             UpdateStyle::Replace => "replace",
         },
-        guarantee: Guarantees::names_for_collection(system, collection),
+        guarantee: Guarantees::for_collection(system, collection),
         validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),

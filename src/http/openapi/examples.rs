@@ -50,9 +50,6 @@ impl Modify for VendorExamples {
     }
 }
 
-/// The vendor whose sample record the parameters name.
-pub(super) const FIRST_VENDOR: &str = "Pretectum";
-
 /// Puts the samples of this vendor before the others: Swagger UI fills in the first.
 pub(super) fn put_first(document: &mut Value, vendor: &str) {
     let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();

@@ -185,7 +185,7 @@ fn sample(field: &FieldSchema, text: &str) -> (String, Value) {
     };
     let longest = schema.get("maxLength").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
     let longest = longest.unwrap_or(usize::MAX);
-    let value = if let Some(value) = first("enum").or(first("oneOf").and_then(|choice| choice.get("const"))) {
+    let value = if let Some(value) = first("examples").or(first("enum")).or(first("oneOf").and_then(|choice| choice.get("const"))) {
         value.clone()
     } else {
         match (kind, schema.get("format").and_then(Value::as_str)) {
@@ -198,7 +198,6 @@ fn sample(field: &FieldSchema, text: &str) -> (String, Value) {
             (_, Some("date-time")) => json!("2026-01-31T12:00:00Z"),
             (_, Some("uri")) => json!("https://example.com/"),
             (_, Some("phone")) => json!("+44 20 7946 0001"),
-            _ if schema.contains_key("pattern") => json!("644779a07470b332c82b8d00"),
             _ => text.chars().take(longest).collect::<String>().into(),
         }
     };

@@ -11,7 +11,7 @@ pub(super) const TITLE: &str = "Object definitions";
 /// The members of a definition as callers see it.
 pub(super) fn definition_schema() -> RecordSchema {
     let text = || json!({ "type": "string", "minLength": 1, "maxLength": 255 });
-    let id = || json!({ "type": "string", "pattern": "^[0-9a-z]{24}$" });
+    let id = || json!({ "type": "string", "pattern": "^[0-9a-z]{24}$", "examples": ["644779a07470b332c82b8d00"] });
     let name = FieldSchema { is_nullable: false, is_required: true, ..FieldSchema::new("name", text()) };
     let shown = |name: &str, value: Value| FieldSchema {
         is_nullable: false,
