@@ -109,6 +109,7 @@ pub(super) fn build_command(
         mapping: None,
         if_plan: headers.if_plan,
         idempotency,
+        replays_only: context.item().is_some_and(|item| item.replays_only),
     }
 }
 

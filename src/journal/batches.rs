@@ -1,12 +1,13 @@
 //! The rows of asynchronous batches (contract 4.10): one for the batch itself and one for each
 //! item. The one that runs the batch gives the texts their meaning.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::DbError;
 use super::readers::Reader;
 use super::sql::{Row, Value};
+use crate::record::OperationId;
 
 /// One row of an asynchronous batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,19 +91,19 @@ pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
-/// The keys of a caller that are one of these, or begin with a prefix.
+/// The keys of a caller that are one of these, or begin with a prefix, each with its operation.
 pub(super) async fn claimed_keys(
     reader: &Reader,
     caller: &str,
     prefix: &str,
     keys: &[String],
-) -> Result<HashSet<String>, DbError> {
+) -> Result<HashMap<String, OperationId>, DbError> {
     let caller = Value::Text(caller.to_owned());
-    let statement = "SELECT key FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
+    let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
     let mut rows = reader.select(statement, &[caller.clone(), Value::Text(prefix.to_owned())]).await?;
     for key in keys {
-        let statement = "SELECT key FROM idempotency WHERE caller = ?1 AND key = ?2";
+        let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
         rows.extend(reader.select(statement, &[caller.clone(), Value::Text(key.clone())]).await?);
     }
-    rows.into_iter().map(|mut row| row.text(0)).collect()
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }

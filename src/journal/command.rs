@@ -61,8 +61,11 @@ pub(super) enum Command {
         etag: Arc<str>,
         fields: Arc<str>,
     },
-    /// Saves rows of an asynchronous batch.
-    SaveBatchRows(Arc<[BatchRow]>),
+    /// Saves rows of an asynchronous batch, if the lease is still held under which it runs.
+    SaveBatchRows {
+        rows: Arc<[BatchRow]>,
+        lease: Option<Lease>,
+    },
     /// Records that this instance is alive.
     Heartbeat,
     /// Checks that the database can be written, which only a write shows.
@@ -76,6 +79,8 @@ pub(super) enum Command {
 pub(super) enum CommandResult {
     Acquired(LeaseResult),
     Renewed(bool),
+    /// Whether the lease was held.
+    BatchRowsSaved(bool),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
     /// The operation has begun, and another replica has it now.
     Taken,

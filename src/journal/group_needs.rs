@@ -44,7 +44,9 @@ impl GroupNeeds {
                 self.records.push((Arc::clone(system), Arc::clone(record)));
                 self.grants_leases = true;
             }
-            Command::Renew { lease, .. } | Command::Release { lease } => self.add_record(&lease.system, &lease.record),
+            Command::Renew { lease, .. }
+            | Command::Release { lease }
+            | Command::SaveBatchRows { lease: Some(lease), .. } => self.add_record(&lease.system, &lease.record),
             Command::Begin(intent) => {
                 if let Some(record) = &intent.record {
                     self.records.push((Arc::clone(&intent.system), Arc::clone(record)));
@@ -78,7 +80,7 @@ impl GroupNeeds {
             Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
             Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
             Command::Cut { .. }
-            | Command::SaveBatchRows(_)
+            | Command::SaveBatchRows { lease: None, .. }
             | Command::SaveToken { .. }
             | Command::SaveShown { .. }
             | Command::Heartbeat

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::blocking_index::BlockingIndex;
-use super::model::{Durability, JournalMetrics};
+use super::model::{Durability, Intent, JournalMetrics};
 
 /// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
 /// takes less: its lock is freed after 3 s.
@@ -37,6 +37,20 @@ pub(super) struct Shared {
     pub(super) floor: Mutex<Option<FeedFloor>>,
 }
 
+/// How long a key replays an outcome, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeyTtl {
+    single_ms: i64,
+    /// As long as a batch is kept: it can resume late, and must then find what it has begun.
+    batch_ms: i64,
+}
+
+impl KeyTtl {
+    pub(super) fn of(self, intent: &Intent) -> i64 {
+        if intent.batch.is_some() { self.batch_ms } else { self.single_ms }
+    }
+}
+
 /// Where the kept events of the feed begin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FeedFloor {
@@ -64,6 +78,11 @@ impl Shared {
     }
 
     /// Operations that finished before this time (milliseconds since 1970) are not kept.
+    pub(super) fn key_ttl(&self) -> KeyTtl {
+        let single_ms = self.idempotency_ttl_ms;
+        KeyTtl { single_ms, batch_ms: single_ms.max(self.retention_ms) }
+    }
+
     pub(super) fn retention_cutoff_ms(&self) -> i64 {
         self.now_ms().saturating_sub(self.retention_ms)
     }

@@ -253,7 +253,7 @@ impl Writer {
         orphans: &mut Vec<StoredOperation>,
         changes: &mut ChangeSet,
     ) -> CommandResult {
-        let (state, key_ttl_ms) = (&mut self.state, self.shared.idempotency_ttl_ms);
+        let (state, key_ttl) = (&mut self.state, self.shared.key_ttl());
         match &queued.command {
             Command::Acquire { system, record, ttl_ms } => {
                 CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes))
@@ -272,10 +272,10 @@ impl Writer {
             // The outcome of a retry may be in the database already; another replica's is not it.
             Command::Finish(outcome) => {
                 let is_stored = queued.is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
-                CommandResult::Finished(state.finish(outcome, key_ttl_ms, changes) || is_stored)
+                CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored)
             }
             Command::CancelUnclaimed(operation) => {
-                state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl_ms, changes);
+                state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl, changes);
                 CommandResult::Done
             }
             Command::Adopt { .. } => {
@@ -288,9 +288,7 @@ impl Writer {
                 self.has_expired = true;
                 CommandResult::Done
             }
-            Command::RecordVerdict(verdict) => {
-                CommandResult::Verdict(state.record_verdict(verdict, key_ttl_ms, changes))
-            }
+            Command::RecordVerdict(verdict) => CommandResult::Verdict(state.record_verdict(verdict, key_ttl, changes)),
             Command::NoteOtherwise { operation, found } => {
                 state.note_otherwise(operation, *found, changes);
                 CommandResult::Done
@@ -304,9 +302,8 @@ impl Writer {
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
                 CommandResult::Done
             }
-            Command::SaveBatchRows(rows) => {
-                changes.save_batch_rows(rows);
-                CommandResult::Done
+            Command::SaveBatchRows { rows, lease } => {
+                CommandResult::BatchRowsSaved(state.save_batch_rows(rows, lease.as_ref(), changes))
             }
             // No other process checks whether the only writer of a file is alive.
             command @ (Command::Heartbeat | Command::CheckWritable) => {

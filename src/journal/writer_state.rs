@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
+use super::batches::BatchRow;
 use super::change_set::{ChangeSet, NewDetail};
 use super::changes::change_type;
 use super::clock::Clock;
 use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use super::shared::KeyTtl;
 use super::writer_rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
     RecordOperation, RunningOperation, StoredOperation,
@@ -151,6 +153,15 @@ impl WriterState {
         }
     }
 
+    /// Saves rows of a batch; `false` = its lease is no longer held, and nothing is saved.
+    pub(super) fn save_batch_rows(&self, rows: &[BatchRow], lease: Option<&Lease>, changes: &mut ChangeSet) -> bool {
+        let may_save = lease.is_none_or(|lease| self.owns_lease(lease));
+        if may_save {
+            changes.save_batch_rows(rows);
+        }
+        may_save
+    }
+
     fn set_lease(&mut self, key: RecordKey, row: Option<LeaseRow>, changes: &mut ChangeSet) {
         let replaced = match &row {
             Some(row) => self.leases.insert(key.clone(), row.clone()),
@@ -264,8 +275,8 @@ impl WriterState {
     }
 
     /// Records an outcome; `false` = the operation is finished already or belongs to another
-    /// instance. `key_ttl_ms` is how long the idempotency key replays the outcome.
-    pub(super) fn finish(&mut self, outcome: &Arc<Outcome>, key_ttl_ms: i64, changes: &mut ChangeSet) -> bool {
+    /// instance. `key_ttl` is how long the idempotency key replays the outcome.
+    pub(super) fn finish(&mut self, outcome: &Arc<Outcome>, key_ttl: KeyTtl, changes: &mut ChangeSet) -> bool {
         if let Some(lease) = &outcome.lease {
             self.release(lease, changes);
         }
@@ -283,7 +294,7 @@ impl WriterState {
             let progress = outcome.replay_json.as_ref().map(|replay_json| KeyProgress {
                 replay_json: Some(replay_json.clone()),
                 interim: None,
-                expires_ms: Some(self.now_ms().saturating_add(key_ttl_ms)),
+                expires_ms: Some(self.now_ms().saturating_add(key_ttl.of(intent))),
             });
             let key_id = (Arc::clone(&intent.caller), Arc::clone(key));
             self.set_key_progress(key_id, &outcome.operation, progress, changes);

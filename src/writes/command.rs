@@ -139,6 +139,9 @@ pub struct WriteCommand {
     pub if_plan: Option<PlanTag>,
     /// `Idempotency-Key`.
     pub idempotency: Option<IdempotencyKey>,
+    /// Nothing is begun: only what the key replays is a response (an item of a stored batch that
+    /// had begun).
+    pub replays_only: bool,
 }
 
 /// The caller of an operator action.

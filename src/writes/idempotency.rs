@@ -9,7 +9,7 @@ use super::outcome::AttemptError;
 use super::problems::{duplicate_in_progress, journal_unavailable, plan_changed, write_in_progress};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
-use crate::problem::ProblemKind;
+use crate::problem::{Problem, ProblemKind};
 use crate::record::PlanPart;
 use crate::system::{CallerContext, System};
 
@@ -72,6 +72,11 @@ pub(super) async fn check_key(
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
     let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unavailable(&error))?;
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
+}
+
+/// Nothing is left to replay.
+pub(super) fn key_not_claimed() -> Problem {
+    ProblemKind::OperationEnded.with_detail("No outcome is stored for this write, and it is not begun again.")
 }
 
 /// What the state of a key that is not free means for a repetition.

@@ -5,7 +5,7 @@ use super::begin::journal_intent;
 use super::command::WriteCommand;
 use super::conflict_retries::{ConflictRetries, retryable_conflict};
 use super::finish::{Resolved, finish};
-use super::idempotency::check_key;
+use super::idempotency::{check_key, key_not_claimed};
 use super::outcome::{AttemptError, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, restarts_exhausted};
@@ -128,6 +128,9 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Atte
         (Err(AttemptError::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
+    if command.replays_only {
+        return Err(key_not_claimed().into());
+    }
     check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The problem of an unconfirmed begin names its operation; the key does not.

@@ -92,6 +92,7 @@ fn command(op: WriteOp) -> WriteCommand {
         mapping: None,
         if_plan: None,
         idempotency: None,
+        replays_only: false,
     }
 }
 

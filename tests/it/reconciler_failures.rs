@@ -214,6 +214,7 @@ fn delete_command() -> (WriteCommand, CallerContext) {
         mapping: None,
         if_plan: None,
         idempotency: None,
+        replays_only: false,
     };
     let context = CallerContext {
         caller: CallerName("caller".into()),

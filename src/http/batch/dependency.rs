@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use super::outcome::ItemClass;
+
 /// The result of an item, for those that depend on it.
 #[derive(Default)]
 pub(super) struct DependencyResult {
@@ -21,11 +23,17 @@ pub(super) struct DependencyResult {
 pub(super) struct EndedItem {
     pub(super) status: u16,
     pub(super) headers: HashMap<String, String>,
+    /// Whether it counts as a failure, which the status of a queued write does not show.
+    #[serde(skip)]
+    pub(super) is_failure: bool,
 }
 
 impl EndedItem {
-    pub(super) fn from_document(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+    /// `class` is the number of its [`ItemClass`].
+    pub(super) fn from_document(text: &str, class: i64) -> Option<Self> {
+        let ended: Self = serde_json::from_str(text).ok()?;
+        let is_failure = ![ItemClass::Ok, ItemClass::Running].iter().any(|good| *good as i64 == class);
+        Some(Self { is_failure, ..ended })
     }
 
     /// The last segment of the path in a header.

@@ -11,6 +11,8 @@ use crate::record::RawJson;
 /// The name under which the leases of batches are kept; no system has it.
 pub(super) const LEASE_NAMESPACE: &str = "/batches";
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
+/// How often a running batch polls whether it was cancelled.
+pub(in crate::http) const CANCEL_POLL: Duration = Duration::from_millis(500);
 
 /// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]

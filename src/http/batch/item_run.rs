@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::interrupted_item::may_be_running;
+use super::interrupted_item::find_own_operation;
 use super::item::respond;
 use super::outcome::ItemOutcome;
 use crate::http::context::RequestState;
@@ -14,12 +15,16 @@ use crate::http::item_request::ItemRequest;
 use crate::http::route::Route;
 use crate::http::write_request::WriteMode;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, OperationState, percent_encode_id};
+use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
 use crate::system::SharedReads;
 
 /// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
+
+/// Problems of a response that say nothing of the write, and that another attempt may not meet.
+const TRANSIENT: [ProblemKind; 3] =
+    [ProblemKind::OperationInProgress, ProblemKind::Overloaded, ProblemKind::QuotaExceeded];
 
 /// What all items of a batch share.
 #[derive(Clone)]
@@ -71,69 +76,116 @@ pub(super) struct ItemRun {
     pub(super) state: Rc<RefCell<Rc<RequestState>>>,
     pub(super) reads: Rc<SharedReads>,
     pub(super) stop: Rc<Cell<Option<Stop>>>,
-    /// Whether the item began in an earlier process, so that a stop does not concern it.
-    pub(super) had_begun: bool,
+    /// The operation that the item began in an earlier process.
+    pub(super) begun: Option<OperationId>,
 }
 
 impl ItemRun {
-    fn is_stopped(&self) -> bool {
-        self.stop.get().is_some() && !self.had_begun
-    }
-
     /// Begins the item as soon as one more may run, and responds to it.
     pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
         // An item that waits for a scan makes room for another.
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
             return ItemStep::NotBegun(item);
         };
-        if self.is_stopped() {
+        let state = Rc::clone(&self.state.borrow());
+        if let Some(operation) = self.begun.clone() {
+            share.release_slot();
+            return self.respond_at_end(item, (&state, &route, request), operation).await;
+        }
+        if self.stop.get().is_some() {
             return ItemStep::NotBegun(item);
         }
         request.reads = Some(share.clone());
-        let (state, purpose) = (Rc::clone(&self.state.borrow()), self.context.purpose);
-        let mut outcome = respond(&state, &route, request.clone(), purpose).await;
         let mut pause = MIN_POLL;
         loop {
+            let outcome = respond(&state, &route, request.clone(), self.context.purpose).await;
             if !self.context.is_stored {
-                break;
+                // The write may continue without its caller.
+                share.release_slot();
+                return ItemStep::Responded(item, Box::new(outcome));
+            }
+            if let Some(operation) = self.unended_operation(&request, &outcome).await {
+                share.release_slot();
+                return self.respond_at_end(item, (&state, &route, request), operation).await;
             }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
-                if self.is_stopped() {
-                    return ItemStep::NotBegun(item);
-                }
-            } else if let Some(end) = self.end_of_queued(&outcome).await {
-                // Sent again with its key, it shows how its operation has ended.
-                outcome = respond(&state, &route, request.clone(), purpose).await;
-                outcome.set_end(end);
-                break;
-            } else if outcome.status == 202 || self.may_be_running(&request, &outcome).await {
+            } else if outcome.is_one_of(&[ProblemKind::OperationInProgress]) && outcome.operation().is_none() {
+                // Its first beginning has no intent yet, or another writer has the record.
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
+            } else if request.replays_only {
+                // Stopped, and nothing of it has begun.
+                return ItemStep::NotBegun(item);
             } else {
-                break;
+                share.release_slot();
+                return ItemStep::Responded(item, Box::new(outcome));
             }
-            outcome = respond(&state, &route, request.clone(), purpose).await;
+            if self.stop.get().is_some() && request.method == Method::GET {
+                return ItemStep::NotBegun(item);
+            }
+            request.replays_only = self.stop.get().is_some();
         }
-        // The write may continue without its caller.
-        share.release_slot();
-        ItemStep::Responded(item, Box::new(outcome))
     }
 
-    /// How the operation of a queued write has ended; `None` while it runs.
-    async fn end_of_queued(&self, outcome: &ItemOutcome) -> Option<OperationState> {
-        let operation = outcome.queued_operation()?;
-        // A store that cannot be read may be read later.
-        let found = self.context.state.api.gateway.journal().operation(&operation).await.ok()?;
-        let state = found.map_or(OperationState::Unknown, |found| found.state);
-        (state != OperationState::Running).then_some(state)
-    }
-
-    async fn may_be_running(&self, request: &ItemRequest, outcome: &ItemOutcome) -> bool {
+    /// The operation of the item, if the outcome leaves open how it ends.
+    async fn unended_operation(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<OperationId> {
+        let id = outcome.operation()?;
+        if outcome.status == 202 {
+            return Some(id);
+        }
+        if !outcome.is_one_of(&[ProblemKind::OperationInProgress, ProblemKind::OutcomeUnknown]) {
+            return None;
+        }
         let journal = self.context.state.api.gateway.journal();
-        may_be_running(journal, &request.name, outcome.problem.as_ref()).await
+        loop {
+            match find_own_operation(journal, &request.name, &id).await {
+                Some(is_own) => return is_own.then_some(id),
+                // A store that cannot be read may be read later.
+                None => sleep(MAX_POLL).await,
+            }
+        }
+    }
+
+    /// Follows the operation of the item to its end, and responds as its write alone would have.
+    /// Nothing is sent any more: the write is known by its operation, whatever becomes of its key.
+    async fn respond_at_end(
+        &self,
+        item: usize,
+        (state, route, mut request): (&Rc<RequestState>, &Rc<Route>, ItemRequest),
+        id: OperationId,
+    ) -> ItemStep {
+        let operation = self.ended_operation(&id).await;
+        request.replays_only = true;
+        loop {
+            let mut outcome = respond(state, route, request.clone(), self.context.purpose).await;
+            if outcome.operation().as_ref() == Some(&id) && !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
+                outcome.set_end(operation.state);
+                return ItemStep::Responded(item, Box::new(outcome));
+            }
+            if !outcome.is_one_of(&TRANSIENT) {
+                let outcome = ItemOutcome::of_operation(&operation, outcome.system, outcome.action);
+                return ItemStep::Responded(item, Box::new(outcome));
+            }
+            sleep(outcome.wait_for_quota().unwrap_or(MAX_POLL)).await;
+        }
+    }
+
+    async fn ended_operation(&self, id: &OperationId) -> Operation {
+        let journal = self.context.state.api.gateway.journal();
+        let mut pause = MIN_POLL;
+        loop {
+            // A store that cannot be read may be read later, and an intent that it has not confirmed
+            // is there later.
+            let found = journal.operation(id).await.ok().flatten();
+            if let Some(ended) = found.filter(|found| found.state != OperationState::Running) {
+                return ended;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(MAX_POLL);
+        }
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::body::MessageBody as _;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName};
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::request::BatchItem;
 use crate::http::context::RequestState;
@@ -15,8 +16,9 @@ use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem}
 use crate::http::response::H_OPERATION;
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{JsonObjectWriter, OperationId, OperationState};
+use crate::record::{JsonObjectWriter, Operation, OperationId, OperationState};
 
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// The shortest wait for a caller's limits.
 const MIN_QUOTA_PAUSE: Duration = Duration::from_millis(20);
 
@@ -64,10 +66,49 @@ impl ItemOutcome {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// The outcome of an item whose response is lost, from its operation: the problem that the
+    /// operation ended with, or else the operation as that of a queued write.
+    pub(super) fn of_operation(operation: &Operation, system: Option<SystemIndex>, action: RequestAction) -> Self {
+        let problem = operation.problem.as_ref().and_then(Value::as_object);
+        let status = problem.and_then(|problem| problem.get("status")?.as_u64()?.try_into().ok());
+        let mut headers = HeaderMap::new();
+        if let Ok(path) = HeaderValue::try_from(format!("/operations/{}", operation.id)) {
+            headers.insert(H_OPERATION, path);
+        }
+        let body = match (status, problem) {
+            (Some(_), Some(problem)) => {
+                headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+                serde_json::to_string(problem)
+            }
+            _ => serde_json::to_string(operation),
+        };
+        Self {
+            status: status.unwrap_or(202),
+            headers,
+            body: body.unwrap_or_default(),
+            problem: None,
+            system,
+            action,
+            is_skipped: false,
+            end: Some(operation.state),
+        }
+    }
+
     /// The operation of a write that was queued.
     pub(super) fn queued_operation(&self) -> Option<OperationId> {
-        let path = self.header(&H_OPERATION).filter(|_| self.status == 202)?;
-        path.rsplit('/').next().and_then(OperationId::parse)
+        self.operation().filter(|_| self.status == 202)
+    }
+
+    /// The operation that it names.
+    pub(super) fn operation(&self) -> Option<OperationId> {
+        let named = self.problem.as_ref().and_then(|problem| problem.operation.clone());
+        let path = self.header(&H_OPERATION);
+        named.or_else(|| path?.rsplit('/').next().and_then(OperationId::parse))
+    }
+
+    /// Whether its problem is one of these.
+    pub(super) fn is_one_of(&self, kinds: &[ProblemKind]) -> bool {
+        self.problem.as_ref().is_some_and(|problem| kinds.contains(&problem.name))
     }
 
     /// A queued write has ended so.

@@ -1,7 +1,7 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -40,9 +40,9 @@ pub(in crate::http) struct Runner {
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
     stop: Rc<Cell<Option<Stop>>>,
-    /// Items that began in an earlier process: they are followed to their end even if their batch
-    /// is cancelled.
-    begun: HashSet<usize>,
+    /// Items that began in an earlier process, with their operations: they are followed to their end
+    /// even if their batch is cancelled.
+    begun: HashMap<usize, OperationId>,
     /// What those items run with.
     accepted: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
@@ -75,7 +75,7 @@ impl Runner {
             concurrency,
             reads,
             stop: Rc::default(),
-            begun: HashSet::new(),
+            begun: HashMap::new(),
             memory,
             schedule,
             results,
@@ -101,14 +101,17 @@ impl Runner {
         let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
         match operation.filter(|_| ended.status == 202) {
             Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-            Some(_) => self.schedule.end(item, true),
+            Some(_) => self.schedule.end(item, !ended.is_failure),
             None => self.schedule.end(item, is_success(ended.status)),
+        }
+        if ended.is_failure {
+            self.schedule.fail(item);
         }
     }
 
     /// Names the items that began in an earlier process, and what they are to run with: whatever
     /// the caller may do now, they get their outcomes.
-    pub(super) fn set_begun(&mut self, begun: HashSet<usize>, accepted: Rc<RequestState>) {
+    pub(super) fn set_begun(&mut self, begun: HashMap<usize, OperationId>, accepted: Rc<RequestState>) {
         (self.begun, self.accepted) = (begun, Some(accepted));
     }
 
@@ -122,7 +125,7 @@ impl Runner {
         if self.stop.replace(Some(Stop::Cancelled)) == Some(Stop::Cancelled) {
             return false;
         }
-        self.schedule.give_up(&self.begun);
+        self.schedule.give_up(&self.begun.keys().copied().collect());
         true
     }
 
@@ -194,14 +197,14 @@ impl Runner {
 
     fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
-        let had_begun = self.begun.contains(&item);
-        let accepted = self.accepted.clone().filter(|_| had_begun);
+        let begun = self.begun.get(&item).cloned();
+        let accepted = self.accepted.clone().filter(|_| begun.is_some());
         let run = ItemRun {
             context: Rc::clone(&self.context),
             state: accepted.map_or_else(|| Rc::clone(&self.state), |accepted| Rc::new(RefCell::new(accepted))),
             reads: Rc::clone(&self.reads),
             stop: Rc::clone(&self.stop),
-            had_begun,
+            begun,
         };
         self.steps.push(run.run(item, route, request).boxed_local());
     }
@@ -304,7 +307,7 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = format!("{}/{id}", self.context.name).into();
         let key = self.context.key.as_ref().map(|key| key_prefix(key) + &id);
-        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key }))
+        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key, replays_only: false }))
     }
 
     /// 424; its `instance` is the path of the item that failed.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dependency::EndedItem;
-use super::head::{BatchHeader, BatchState, LEASE_TTL, parse_state};
+use super::head::{BatchHeader, BatchState, CANCEL_POLL, LEASE_TTL, parse_state};
 use super::interrupted_item::{find_begun, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
@@ -27,8 +27,6 @@ use crate::problem::ProblemKind;
 use crate::record::RequestId;
 
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// How often a running batch polls whether it was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(500);
 /// The pause before a row that could not be saved is saved again.
 const SAVE_PAUSE: Duration = Duration::from_millis(500);
 /// No caller waits for the end of the batch.
@@ -78,7 +76,9 @@ impl LoadedRows {
                         (loaded.head, has_head) = (row.request, true);
                     }
                     _ => {
-                        if let Some(ended) = row.response.as_deref().and_then(EndedItem::from_document) {
+                        if let Some(ended) =
+                            row.response.as_deref().and_then(|text| EndedItem::from_document(text, row.status))
+                        {
                             loaded.ended.push((loaded.requests.len(), ended));
                         }
                         loaded.requests.push(row.request);
@@ -162,7 +162,9 @@ impl RunningBatch {
             if is_refused && self.api.gateway.is_draining() {
                 return false;
             }
-            self.save(item, &outcome).await;
+            if !self.save(lease, item, &outcome).await {
+                return false;
+            }
         }
     }
 
@@ -197,22 +199,25 @@ impl RunningBatch {
         }
     }
 
-    /// Saves the outcome of an item; its body is not needed any more.
-    async fn save(&mut self, item: usize, outcome: &ItemOutcome) {
+    /// Saves the outcome of an item; its body is not needed any more. `false` = another process has
+    /// the batch, and what it finds of the item holds.
+    async fn save(&mut self, lease: &Lease, item: usize, outcome: &ItemOutcome) -> bool {
         let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
         let row = BatchRow {
             status: outcome.class() as i64,
             response: Some(outcome.to_json(self.runner.id(item))),
             ..self.row_without_body(item, &request)
         };
-        self.save_rows(vec![row]).await;
+        self.save_rows(lease, vec![row]).await
     }
 
     /// Saves the end of the batch. The bodies of items that were cancelled before they began are
     /// not needed any more either.
-    pub(super) async fn close(&mut self) {
+    pub(super) async fn close(&mut self, lease: &Lease) {
         self.poll_for_cancel().await;
-        let state = BatchState { finished_at: Some(jiff::Timestamp::now().to_string()), ..self.state.clone() };
+        // A cancellation after the last item changed nothing.
+        let is_cancelled = self.state.is_cancelled && self.requests.iter().any(|request| !request.is_empty());
+        let state = BatchState { is_cancelled, finished_at: Some(jiff::Timestamp::now().to_string()) };
         let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
         let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
         rows.push(BatchRow {
@@ -222,7 +227,7 @@ impl RunningBatch {
             request: self.head_text.clone(),
             response: serde_json::to_string(&state).ok(),
         });
-        self.save_rows(rows).await;
+        self.save_rows(lease, rows).await;
     }
 
     /// The row of an item that has not ended.
@@ -236,9 +241,14 @@ impl RunningBatch {
         }
     }
 
-    async fn save_rows(&self, rows: Vec<BatchRow>) {
-        while self.journal.save_batch_rows(rows.clone()).await.is_err() {
-            tokio::time::sleep(SAVE_PAUSE).await;
+    /// `false` = the lease is lost, and nothing is saved.
+    async fn save_rows(&mut self, lease: &Lease, rows: Vec<BatchRow>) -> bool {
+        loop {
+            match self.journal.save_rows_of_running_batch(lease, rows.clone()).await {
+                Ok(is_saved) => return is_saved,
+                Err(_) if !self.keep_lease(lease).await => return false,
+                Err(_) => tokio::time::sleep(SAVE_PAUSE).await,
+            }
         }
     }
 }

@@ -154,7 +154,7 @@ async fn run(
     match RunningBatch::load(&shared, &journal, &id, memory).await {
         Ok(Some(mut batch)) => {
             if batch.run(&lease).await {
-                batch.close().await;
+                batch.close(&lease).await;
             }
         }
         Ok(None) => end_unreadable(&journal, &id).await,

@@ -185,6 +185,8 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
         let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
         context.before_deadline(saved).await?.map_err(|error| journal_unavailable(&error))?;
+        // Until then the process that runs the batch has polled for it, here or elsewhere.
+        context.before_deadline(tokio::time::sleep(2 * head::CANCEL_POLL)).await?;
         batch = find(&context, &batch.id).await?;
     }
     respond_accepted(&context, &batch).await

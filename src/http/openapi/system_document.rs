@@ -185,7 +185,9 @@ fn sample(field: &FieldSchema, text: &str) -> (String, Value) {
     };
     let longest = schema.get("maxLength").and_then(Value::as_u64).and_then(|max| usize::try_from(max).ok());
     let longest = longest.unwrap_or(usize::MAX);
-    let value = if let Some(value) = first("examples").or(first("enum")).or(first("oneOf").and_then(|choice| choice.get("const"))) {
+    let value = if let Some(value) =
+        first("examples").or(first("enum")).or(first("oneOf").and_then(|choice| choice.get("const")))
+    {
         value.clone()
     } else {
         match (kind, schema.get("format").and_then(Value::as_str)) {

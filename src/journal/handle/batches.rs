@@ -1,13 +1,15 @@
 //! Asynchronous batches.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::batches::{self, BatchRow};
-use crate::journal::command::Command;
+use crate::journal::command::{Command, CommandResult};
 use crate::journal::error::JournalError;
+use crate::journal::model::Lease;
 use crate::journal::sql::replace_nul;
+use crate::record::OperationId;
 
 impl Journal {
     /// Saves rows of a batch, all or none; each replaces the row of its position, unless that is of
@@ -16,7 +18,17 @@ impl Journal {
     /// # Errors
     /// `Unavailable`: they may not have been saved.
     pub async fn save_batch_rows(&self, rows: Vec<BatchRow>) -> Result<(), JournalError> {
-        self.submit(Command::SaveBatchRows(rows.into())).await.map(|_| ())
+        self.submit(Command::SaveBatchRows { rows: rows.into(), lease: None }).await.map(|_| ())
+    }
+
+    /// The same for the one that runs a batch. `false` = its lease is no longer held, and nothing is
+    /// saved: another process has the batch.
+    ///
+    /// # Errors
+    /// `Unavailable`: they may not have been saved.
+    pub async fn save_rows_of_running_batch(&self, lease: &Lease, rows: Vec<BatchRow>) -> Result<bool, JournalError> {
+        let command = Command::SaveBatchRows { rows: rows.into(), lease: Some(lease.clone()) };
+        Ok(matches!(self.submit(command).await?, CommandResult::BatchRowsSaved(true)))
     }
 
     /// At most `limit` rows of a batch from a position on; none if there is no such batch.
@@ -67,8 +79,8 @@ impl Journal {
         Ok(usize::try_from(size.await?).unwrap_or_default())
     }
 
-    /// Which idempotency keys of a caller are claimed: of these, and of those that begin with
-    /// `prefix`. A key is claimed from the intent of its write on.
+    /// Which idempotency keys of a caller are claimed, and by which operation: of these, and of those
+    /// that begin with `prefix`. A key is claimed from the intent of its write on.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
@@ -77,11 +89,11 @@ impl Journal {
         caller: &str,
         prefix: &str,
         keys: Vec<String>,
-    ) -> Result<HashSet<String>, JournalError> {
-        let asked = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
+    ) -> Result<HashMap<String, OperationId>, JournalError> {
+        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
         self.read(move |reader| {
-            let asked = Arc::clone(&asked);
-            async move { batches::claimed_keys(&reader, &asked.0, &asked.1, &asked.2).await }
+            let query = Arc::clone(&query);
+            async move { batches::claimed_keys(&reader, &query.0, &query.1, &query.2).await }
         })
         .await
     }

@@ -1,6 +1,6 @@
 //! The rows of asynchronous batches.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::fixtures::test_databases;
 use super::samples::intent_with_key;
@@ -42,8 +42,9 @@ async fn a_key_is_claimed_from_the_intent_on() {
             store.claimed_keys(caller, prefix, keys).await.expect("keys")
         };
         assert!(claimed("billing", "batch k ", &["batch k a"]).await.is_empty());
-        assert_eq!(store.begin(intent_with_key("A:1", "batch k a")).await, Ok(BeginResult::Started));
-        let expected = HashSet::from(["batch k a".to_owned()]);
+        let intent = intent_with_key("A:1", "batch k a");
+        let expected = HashMap::from([("batch k a".to_owned(), intent.operation.clone())]);
+        assert_eq!(store.begin(intent).await, Ok(BeginResult::Started));
         assert_eq!(claimed("billing", "batch k ", &[]).await, expected);
         assert_eq!(claimed("billing", "batch x ", &["other", "batch k a"]).await, expected);
         assert!(claimed("billing", "batch x ", &["other"]).await.is_empty());

@@ -9,6 +9,7 @@ use crate::journal::entry_json::{encode_cut, encode_verdict};
 use crate::journal::handle::to_millis;
 use crate::journal::ledger::{Hash, LedgerEvent};
 use crate::journal::model::Outcome;
+use crate::journal::shared::KeyTtl;
 use crate::journal::sql::{operation_uuid, replace_nul};
 use crate::journal::verdict::{Verdict, VerdictResult};
 use crate::journal::writer_rows::{EndedOperation, KeyProgress, OpenOperation};
@@ -21,7 +22,7 @@ impl WriterState {
     pub(in crate::journal) fn record_verdict(
         &mut self,
         verdict: &Arc<Verdict>,
-        key_ttl_ms: i64,
+        key_ttl: KeyTtl,
         changes: &mut ChangeSet,
     ) -> VerdictResult {
         let Some(OpenOperation { running, started_ms, ended }) = self.open.get(&verdict.operation).cloned() else {
@@ -38,7 +39,7 @@ impl WriterState {
             None if self.clock.wall_ms.saturating_sub(started_ms) < to_millis(verdict.min_age) => {
                 return VerdictResult::TooEarly;
             }
-            None => self.end_without_outcome(&verdict.operation, key_ttl_ms, changes),
+            None => self.end_without_outcome(&verdict.operation, key_ttl, changes),
         }
         let intent = &running.intent;
         let at = self.next_entry_time(changes);
@@ -58,7 +59,7 @@ impl WriterState {
             let progress = verdict.replay_json.as_ref().map(|replay_json| KeyProgress {
                 replay_json: Some(replay_json.clone()),
                 interim: None,
-                expires_ms: Some(self.now_ms().saturating_add(key_ttl_ms)),
+                expires_ms: Some(self.now_ms().saturating_add(key_ttl.of(intent))),
             });
             let key_id = (Arc::clone(&intent.caller), Arc::clone(key));
             self.set_key_progress(key_id, &verdict.operation, progress, changes);
@@ -70,7 +71,7 @@ impl WriterState {
     }
 
     /// Ends an operation that runs, here or in another instance, and frees its record.
-    fn end_without_outcome(&mut self, operation: &OperationId, key_ttl_ms: i64, changes: &mut ChangeSet) {
+    fn end_without_outcome(&mut self, operation: &OperationId, key_ttl: KeyTtl, changes: &mut ChangeSet) {
         let Some(open) = self.open.get(operation).cloned() else { return };
         if let Some(record) = &open.running.intent.record {
             // While an operation runs, no other writer gets a lease of its record.
@@ -83,7 +84,7 @@ impl WriterState {
             problem_name: Some(ProblemKind::OutcomeUnknown.as_str().to_owned()),
             ..Outcome::without_effect(operation, OperationState::Unknown)
         };
-        self.finish(&Arc::new(outcome), key_ttl_ms, changes);
+        self.finish(&Arc::new(outcome), key_ttl, changes);
     }
 
     /// Adds a warning to an operation whose verdict the gateway has found to be wrong.
