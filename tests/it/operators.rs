@@ -121,7 +121,7 @@ async fn a_probe_of_a_lost_delete_sends_nothing(fixture: &'static VendorFixture)
 }
 
 async fn a_lost_create_is_found_once_no_other_can_have_made_its_record(fixture: &'static VendorFixture) {
-    for (said, state) in [("not-applied", "applied"), ("applied", "unknown")] {
+    for (recorded, state) in [("not-applied", "applied"), ("applied", "unknown")] {
         let env = start(fixture);
         let mut paths = Vec::new();
         for fault in [InjectedFault::Hang, InjectedFault::ResetAfter] {
@@ -135,7 +135,7 @@ async fn a_lost_create_is_found_once_no_other_can_have_made_its_record(fixture: 
         for path in &paths {
             assert_eq!(probe_again(&env, path).await["state"], "unknown");
         }
-        let resolution = json!({ "state": said, "note": "seen at the vendor" });
+        let resolution = json!({ "state": recorded, "note": "seen at the vendor" });
         resolve(&env, &paths[0], &resolution).send().await.assert_status(200);
         let found = probe_again(&env, &paths[1]).await;
         assert_eq!(
@@ -176,19 +176,19 @@ async fn a_verdict_by_hand_ends_the_operation_and_frees_the_record(fixture: &'st
 }
 
 async fn a_wrong_verdict_by_hand_is_contradicted_by_a_later_probe(fixture: &'static VendorFixture) {
-    for said in ["not-applied", "applied"] {
+    for recorded in ["not-applied", "applied"] {
         let env = start(fixture);
         let (_, operation) = send_lost_write(&env, fixture.key, InjectedFault::HangAfter, "done after all").await;
         let path = path_of(&operation);
-        let resolution = json!({ "state": said, "note": "seen" });
+        let resolution = json!({ "state": recorded, "note": "seen" });
         resolve(&env, &path, &resolution).send().await.assert_status(200);
         env.forget_calls();
         for _ in 0..2 {
             let probed = probe_again(&env, &path).await;
-            assert_eq!((&probed["state"], &probed["resolved_by"]), (&json!(said), &json!("anonymous")));
+            assert_eq!((&probed["state"], &probed["resolved_by"]), (&json!(recorded), &json!("anonymous")));
             let codes =
                 probed["warnings"].as_array().map_or(Vec::new(), |all| all.iter().map(|one| &one["code"]).collect());
-            assert_eq!(codes, if said == "applied" { vec![] } else { vec!["resolved-otherwise"] }, "{probed}");
+            assert_eq!(codes, if recorded == "applied" { vec![] } else { vec!["resolved-otherwise"] }, "{probed}");
         }
         assert!(env.call_count(fixture.read_call_kind) > 0, "{:?}", env.requests());
         assert_eq!(env.write_call_count(), 0);

@@ -22,7 +22,7 @@ pub(super) async fn may_be_running(journal: &Journal, name: &str, problem: Optio
     }
 }
 
-/// What a batch's key is for each of its items. No key of a caller has a space.
+/// The beginning of the key of each item of a batch. It has a space, which no caller's key has.
 pub(super) fn key_prefix(batch_key: &str) -> String {
     format!("batch {batch_key} ")
 }

@@ -171,9 +171,9 @@ impl RunningBatch {
         if self.renewed_at.elapsed() < RENEW_INTERVAL {
             return true;
         }
-        let asked_at = Instant::now();
+        let requested_at = Instant::now();
         match self.journal.renew(lease, LEASE_TTL).await {
-            Ok(true) => self.renewed_at = asked_at,
+            Ok(true) => self.renewed_at = requested_at,
             Ok(false) => return false,
             // It is renewed at the next poll, if it lasts so long.
             Err(_) => {}

@@ -24,7 +24,7 @@ use crate::record::JsonObjectWriter;
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 /// How many batches one process resumes at once, and how many it tries to in one poll.
 const MAX_RESUMED: usize = 16;
-/// How many batches are looked at that are not over.
+/// The most unfinished batches that one poll reads.
 const MAX_OPEN: usize = 1000;
 
 /// A batch that is to be stored.

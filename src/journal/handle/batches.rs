@@ -78,10 +78,10 @@ impl Journal {
         prefix: &str,
         keys: Vec<String>,
     ) -> Result<HashSet<String>, JournalError> {
-        let asked = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
+        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
         self.read(move |reader| {
-            let asked = Arc::clone(&asked);
-            async move { batches::claimed_keys(&reader, &asked.0, &asked.1, &asked.2).await }
+            let query = Arc::clone(&query);
+            async move { batches::claimed_keys(&reader, &query.0, &query.1, &query.2).await }
         })
         .await
     }
