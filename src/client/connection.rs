@@ -110,13 +110,13 @@ impl<'c> Gateway<'c> {
                 let message = format!("{message}; the write may have been made: read the record, or GET /operations");
                 CommandError { exit: Exit::OutcomeUnknown, message }
             }
-            _ => CommandError { exit: Exit::Trouble, message },
+            _ => CommandError { exit: Exit::ServerError, message },
         }
     }
 
     fn not_the_gateway(&self, status: u16, is_read: bool) -> CommandError {
         let message = format!("{}: status {status} without JSON; is it the gateway's address?", self.url);
-        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::Trouble };
+        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::ServerError };
         CommandError { exit, message }
     }
 

@@ -14,7 +14,7 @@ pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
 
 /// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]
-pub(in crate::http) struct BatchHeader {
+pub(in crate::http) struct BatchHead {
     pub(in crate::http) caller: Principal,
     /// Whether the caller had a token, whose permissions no configuration holds.
     #[serde(default)]

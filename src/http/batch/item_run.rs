@@ -33,14 +33,14 @@ pub(in crate::http) struct BatchContext {
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
     /// Whether its items are made or previewed.
-    pub(in crate::http) purpose: WriteMode,
+    pub(in crate::http) mode: WriteMode,
     /// When no further item begins.
     pub(in crate::http) deadline: Instant,
 }
 
 /// Why nothing more of a batch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     Cancelled,
     /// The caller has closed its connection.
     HungUp,
@@ -70,7 +70,7 @@ pub(super) struct ItemRun {
     /// The state of the request that the item has when it begins.
     pub(super) state: Rc<RefCell<Rc<RequestState>>>,
     pub(super) reads: Rc<SharedReads>,
-    pub(super) stop: Rc<Cell<Option<Stop>>>,
+    pub(super) stop: Rc<Cell<Option<StopReason>>>,
     /// Whether the item began in an earlier process, so that a stop does not concern it.
     pub(super) had_begun: bool,
 }
@@ -90,8 +90,8 @@ impl ItemRun {
             return ItemStep::NotBegun(item);
         }
         request.reads = Some(share.clone());
-        let (state, purpose) = (Rc::clone(&self.state.borrow()), self.context.purpose);
-        let mut outcome = respond(&state, &route, request.clone(), purpose).await;
+        let (state, mode) = (Rc::clone(&self.state.borrow()), self.context.mode);
+        let mut outcome = respond(&state, &route, request.clone(), mode).await;
         let mut pause = MIN_POLL;
         loop {
             if !self.context.is_stored {
@@ -105,7 +105,7 @@ impl ItemRun {
                 }
             } else if let Some(end) = self.end_of_queued(&outcome).await {
                 // Sent again with its key, it shows how its operation has ended.
-                outcome = respond(&state, &route, request.clone(), purpose).await;
+                outcome = respond(&state, &route, request.clone(), mode).await;
                 outcome.set_end(end);
                 break;
             } else if outcome.status == 202 || self.may_be_running(&request, &outcome).await {
@@ -115,7 +115,7 @@ impl ItemRun {
             } else {
                 break;
             }
-            outcome = respond(&state, &route, request.clone(), purpose).await;
+            outcome = respond(&state, &route, request.clone(), mode).await;
         }
         // The write may continue without its caller.
         share.release_slot();
@@ -158,14 +158,14 @@ pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: Op
 }
 
 /// 503 for an item that was not begun.
-pub(super) fn not_begun_problem(stop: Option<Stop>) -> Problem {
+pub(super) fn not_begun_problem(stop: Option<StopReason>) -> Problem {
     let detail = match stop {
-        Some(Stop::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
-        Some(Stop::NoMemory) => {
+        Some(StopReason::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
+        Some(StopReason::NoMemory) => {
             "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
              send fewer items, or Accept: application/x-ndjson"
         }
-        Some(Stop::Cancelled) | None => {
+        Some(StopReason::Cancelled) | None => {
             "the batch's time was over before this item began, so nothing was sent; send it again"
         }
     };
