@@ -41,7 +41,7 @@ pub enum Exit {
     /// 4, of the client: the gateway refused the request (any other 4xx).
     Refused,
     /// 5, of the client: the vendor or the gateway failed, or the gateway cannot be reached.
-    Trouble,
+    ServerError,
     /// 6, of the client: it is not known whether the write was made.
     OutcomeUnknown,
 }

@@ -95,8 +95,7 @@ impl<T> CacheSlot<T> {
         recent.map(|(_, fault)| fault.clone())
     }
 
-    /// The caller is to read the value again, and nobody else does until the guard is dropped;
-    /// `None` if somebody else does.
+    /// Claims the refresh of the value; `None` while another refresh runs.
     pub(super) fn begin_refresh(self: &Arc<Self>) -> Option<RefreshGuard<T>> {
         let is_refreshing = self.is_refreshing.swap(true, Ordering::AcqRel);
         (!is_refreshing).then(|| RefreshGuard(Arc::clone(self)))

@@ -1,4 +1,4 @@
-//! From the complaints of the JSON Schema library to the errors that callers get. No text repeats a
+//! Translates the errors of the JSON Schema library into those that callers get. No text repeats a
 //! value of the record.
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};

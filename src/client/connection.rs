@@ -1,4 +1,4 @@
-//! The way to the gateway.
+//! Sends requests to the gateway.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -34,12 +34,6 @@ pub(super) struct Request {
     body: Vec<u8>,
 }
 
-/// Whether this is the address of an HTTP server.
-fn is_web_address(url: &str) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else { return false };
-    uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
-}
-
 /// Its response.
 pub(super) struct Response {
     pub(super) status: u16,
@@ -61,6 +55,12 @@ impl Request {
     pub(super) fn body(self, patch: Patch) -> Self {
         Self { body: patch.text, ..self.header("Content-Type", patch.media_type) }
     }
+}
+
+/// Whether this is the address of an HTTP server.
+fn is_web_address(url: &str) -> bool {
+    let Ok(uri) = url.parse::<Uri>() else { return false };
+    uri.authority().is_some() && matches!(uri.scheme_str(), Some("http" | "https"))
 }
 
 impl<'c> Gateway<'c> {
@@ -110,13 +110,13 @@ impl<'c> Gateway<'c> {
                 let message = format!("{message}; the write may have been made: read the record, or GET /operations");
                 CommandError { exit: Exit::OutcomeUnknown, message }
             }
-            _ => CommandError { exit: Exit::Trouble, message },
+            _ => CommandError { exit: Exit::ServerError, message },
         }
     }
 
     fn not_the_gateway(&self, status: u16, is_read: bool) -> CommandError {
         let message = format!("{}: status {status} without JSON; is it the gateway's address?", self.url);
-        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::Trouble };
+        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::ServerError };
         CommandError { exit, message }
     }
 

@@ -15,7 +15,7 @@ pub(super) fn exit_of(response: &Response) -> Exit {
         412 => Exit::Stale,
         400..=499 => Exit::Refused,
         _ if problem_name(&response.body) == Some("outcome-unknown") => Exit::OutcomeUnknown,
-        _ => Exit::Trouble,
+        _ => Exit::ServerError,
     }
 }
 
@@ -28,7 +28,7 @@ pub(super) fn exit_of_operation(operation: &Value) -> Exit {
             match status {
                 Some(412) => Exit::Stale,
                 Some(400..=499) => Exit::Refused,
-                _ => Exit::Trouble,
+                _ => Exit::ServerError,
             }
         }
         _ => Exit::OutcomeUnknown,
@@ -115,8 +115,8 @@ mod tests {
             (412, "precondition-failed", Exit::Stale),
             (404, "record-not-found", Exit::Refused),
             (429, "quota-exceeded", Exit::Refused),
-            (503, "overloaded", Exit::Trouble),
-            (504, "vendor-timeout", Exit::Trouble),
+            (503, "overloaded", Exit::ServerError),
+            (504, "vendor-timeout", Exit::ServerError),
             (504, "outcome-unknown", Exit::OutcomeUnknown),
         ] {
             assert_eq!(exit(status, name), expected, "{status} {name}");
@@ -129,7 +129,7 @@ mod tests {
             (json!({ "state": "applied" }), Exit::Success),
             (json!({ "state": "not-applied", "problem": { "status": 412 } }), Exit::Stale),
             (json!({ "state": "not-applied", "problem": { "status": 422 } }), Exit::Refused),
-            (json!({ "state": "not-applied", "problem": { "status": 502 } }), Exit::Trouble),
+            (json!({ "state": "not-applied", "problem": { "status": 502 } }), Exit::ServerError),
             (json!({ "state": "unknown" }), Exit::OutcomeUnknown),
             (json!({ "state": "running" }), Exit::OutcomeUnknown),
         ] {

@@ -60,7 +60,7 @@ impl BatchRegistry {
     }
 
     /// How many stored batches run in this process.
-    pub(super) fn running(&self) -> usize {
+    pub(super) fn running_count(&self) -> usize {
         self.lock().len()
     }
 

@@ -13,7 +13,7 @@ use crate::problem::{Problem, ProblemKind};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// How often an item looks whether it may begin.
+/// The pause between two attempts of an item to begin.
 const ITEM_PAUSE: Duration = Duration::from_millis(20);
 
 /// Counts a request against its caller's limits.

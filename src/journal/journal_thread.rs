@@ -93,7 +93,7 @@ async fn open(setup: ThreadArgs) -> Result<(Arc<Shared>, Database, Arc<Readers>,
     Ok((shared, database, readers, writer))
 }
 
-/// Keeps the blocking writes of other replicas in memory, so that reads of records ask no database.
+/// Keeps the blocking writes of other replicas in memory, so that reads of records need no query.
 async fn follow_others(shared: Arc<Shared>, readers: Arc<Readers>) {
     let mut ticks = interval(FOLLOW_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

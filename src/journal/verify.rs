@@ -45,7 +45,7 @@ pub struct VerifyReport {
 /// The result of verifying a part of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedRange {
-    /// The first entry that was looked at: the given one, or the first that a cut has left.
+    /// The first entry that was checked: the given one, or the first that a cut has left.
     pub from: i64,
     /// The last right entry; one less than `from` if there is none.
     pub to: i64,

@@ -1,4 +1,4 @@
-//! What a patch asks of a model's fields: each field with its new value.
+//! What a patch sets: each field of the model with its new value.
 
 use serde_json::{Map, Value};
 

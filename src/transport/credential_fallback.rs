@@ -1,4 +1,5 @@
-//! A system with two secrets: while one is replaced by the other, whichever the vendor accepts.
+//! A system with two secrets uses the one that the vendor accepts, so that a secret can be
+//! replaced.
 //!
 //! The first is used. A request whose credentials the vendor rejects, also with a fresh token, is
 //! sent once more with the second, and only once: the rejection did nothing. If the vendor accepts

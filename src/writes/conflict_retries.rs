@@ -1,4 +1,4 @@
-//! Which conflicts a write meets with another attempt, and the pauses before it (contract 4.2).
+//! Which conflicts lead to another attempt, and the pauses before it (contract 4.2).
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::system::System;
 
 /// How many attempts a write that meets conflicts has at least.
 const MIN_ATTEMPTS: u32 = 3;
-/// The pauses between attempts, before they are cut at random.
+/// The pauses between attempts, before jitter.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -45,7 +45,7 @@ impl ConflictRetries {
     }
 }
 
-/// The conflict that another attempt may not meet. A caller that sent a tag gets its 412 at once
+/// The conflict that another attempt may avoid. A caller that sent a tag gets its 412 at once
 /// unless it prefers a rebase; a caller that has its 202 polls that operation, so no other one
 /// may begin.
 pub(super) fn retryable_conflict<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {

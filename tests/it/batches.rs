@@ -100,6 +100,7 @@ async fn a_record_keeps_its_order_whatever_path_names_it() {
     let request = server.client().request(Method::POST, "/batch").json(&body);
     let caller = actix_web::rt::spawn(request.send());
     vendor.log.wait_for(CallKind::Update, 1).await;
+    // A read that did not wait for the update would be over by now.
     tokio::time::sleep(Duration::from_millis(200)).await;
     vendor.faults.release();
     let response = caller.await.expect("a response");
@@ -141,7 +142,7 @@ async fn parallel_deletes_on_a_list_that_shifts_give_no_false_404() {
     env.vendors.pretectum.state.configure(|settings| {
         (settings.page_size, settings.empty_page, settings.moves_up) = (2, false, true);
     });
-    // `tests/nightly` deletes 1,000 times as many.
+    // `tests/nightly` runs 1,000 rounds.
     let rounds = std::env::var("SHIFTING_DELETES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(6);
     for round in 0..rounds {
         let records = create_records(&env, 8).await;
@@ -172,7 +173,7 @@ async fn the_first_item_of_a_scan_does_not_wait_for_later_scans() {
         let key = if n.is_multiple_of(2) { PRETECTUM.key } else { PRETECTUM.other_key };
         json!({"id": n.to_string(), "method": "GET", "path": PRETECTUM.path(key)})
     };
-    // Two spellings of no record are one, so each item names one of many records that are missing.
+    // Items that name one record run one after another, so each item names another missing record.
     let missing = |n: usize| {
         let key = format!("20240601090000009z9z9z9z9z9z9z9z9z9z9z9z9{n:06}");
         json!({"id": n.to_string(), "method": "GET", "path": PRETECTUM.path(&key)})
@@ -217,6 +218,7 @@ async fn odd_batches_add_no_metric_series() {
     // A request for the metrics is counted after its response.
     series(&env).await;
     let before = series(&env).await;
+    assert!(before.iter().any(|name| name.starts_with("gateway_batch_items_total")), "no batch ran");
     // `tests/nightly` sends 10,000.
     let rounds = std::env::var("ODD_BATCHES").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(800);
     for round in 0..rounds {

@@ -146,7 +146,7 @@ async fn a_stored_batch_keeps_to_its_callers_rate_and_ends() {
     let gateway = start(limits(20, 2, 1));
     let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
     let batch = json!({"items": vec![get; 22]});
-    let start = Instant::now();
+    let begun = Instant::now();
     // The request that waits holds no place that its items need.
     let request = gateway.request(Method::POST, "/batch").prefer("respond-async").prefer("wait=4").json(&batch);
     let response = authorized(request, "limited").send().await;
@@ -154,13 +154,13 @@ async fn a_stored_batch_keeps_to_its_callers_rate_and_ends() {
     if response.status == 202 {
         let path = response.header("location").expect("a path");
         while batch["finished_at"].is_null() {
-            assert!(start.elapsed() < Duration::from_mins(1), "{batch}");
+            assert!(begun.elapsed() < Duration::from_mins(1), "{batch}");
             tokio::time::sleep(Duration::from_millis(50)).await;
             batch = authorized(gateway.get(path), "other").send().await.assert_status(200).json();
         }
     }
     assert_eq!(batch["summary"]["ok"], 22, "{batch}");
-    assert!(start.elapsed() > Duration::from_millis(900), "20 items a second: {:?}", start.elapsed());
+    assert!(begun.elapsed() > Duration::from_millis(900), "20 items a second: {:?}", begun.elapsed());
 }
 
 #[actix_web::test]

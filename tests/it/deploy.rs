@@ -15,32 +15,19 @@ fn metric_families() -> BTreeSet<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Every word that has the form of a metric name of the gateway.
+fn first_word(name: &str) -> &str {
+    name.split('_').next().unwrap_or_default()
+}
+
+/// Every word that has the form of a metric name and begins as one of the gateway's.
 fn metric_names_in(text: &str) -> BTreeSet<String> {
     const ENDS: [&str; 4] = ["_total", "_bucket", "_sum", "_count"];
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let ours = [
-        "caller_",
-        "changes_",
-        "config_",
-        "conflict_",
-        "contended_",
-        "gateway_",
-        "idempotent_",
-        "ledger_",
-        "losses_",
-        "operations_",
-        "plans_",
-        "precondition_",
-        "quota_",
-        "rebases_",
-        "schema_",
-        "token_",
-        "vendor_",
-        "writes_",
-    ];
-    let names = words.filter(|word| ours.iter().any(|begin| word.starts_with(begin)) && word.len() > 12);
-    names
+    let known = metric_families();
+    let firsts: BTreeSet<&str> = known.iter().map(|name| first_word(name)).collect();
+    let is_ours = |word: &&str| word.len() > 12 && firsts.contains(first_word(word));
+    words
+        .filter(is_ours)
         .filter(|word| ENDS.iter().any(|end| word.ends_with(end)) || word.matches('_').count() > 1)
         .map(|word| word.strip_suffix("_bucket").unwrap_or(word).to_owned())
         .collect()

@@ -71,7 +71,7 @@ impl Load {
 
     /// Waits until every caller has had the response to a request that it sent after now: the one
     /// under way ends before.
-    async fn go_on(&self) {
+    async fn wait_for_progress(&self) {
         let before = *self.served.borrow();
         while !self.served.borrow().iter().zip(before).all(|(now, before)| *now >= before + 2) {
             assert!(self.callers.iter().all(|caller| !caller.is_finished()), "a request failed");
@@ -92,14 +92,14 @@ async fn a_key_is_replaced_under_load_without_a_failed_request() {
     let process = TestProcess::start_with(|config| with_keys(config, vec![digest("old").into()]));
     let current = Rc::new(Cell::new("old"));
     let load = Load::start(&process, &record_path(), &current);
-    load.go_on().await;
+    load.wait_for_progress().await;
     let both = vec![key("old", None), key("new", None)];
     reload(&process, &with_keys(process.config(), both), 1).await;
     current.set("new");
     // Requests with the former key end before it is withdrawn.
-    load.go_on().await;
+    load.wait_for_progress().await;
     reload(&process, &with_keys(process.config(), vec![key("new", None)]), 2).await;
-    load.go_on().await;
+    load.wait_for_progress().await;
     load.stop().await;
     assert_eq!(status(&process, "old").await.0, 401);
 }
@@ -124,16 +124,16 @@ async fn a_vendor_secret_is_replaced_under_load_without_a_failure() {
     let process = TestProcess::start_with(|config| config.access("mode", "open"));
     let path = format!("/records/architecture/object-definitions:{}", bluedolphin::NEW_APPLICATION_ID);
     let load = Load::start(&process, &path, &Rc::new(Cell::new("")));
-    load.go_on().await;
+    load.wait_for_progress().await;
     // The vendor does not know the new secret yet.
     let both: Vec<Value> = vec!["the-next-key".into(), bluedolphin::API_KEY.into()];
     reload(&process, &process.config().system("architecture", "api_key", both), 1).await;
-    load.go_on().await;
+    load.wait_for_progress().await;
     let metrics = process.client().get("/metrics").send().await.text;
     assert!(metrics.contains(r#"credential_fallbacks_total{system="architecture"} 1"#), "{metrics}");
     let known_first: Vec<Value> = vec![bluedolphin::API_KEY.into(), "the-former-key".into()];
     reload(&process, &process.config().system("architecture", "api_key", known_first), 2).await;
-    load.go_on().await;
+    load.wait_for_progress().await;
     load.stop().await;
     let log = process.stop_and_read_log();
     assert!(log.contains("the vendor rejects the first secret"), "{log}");
@@ -141,7 +141,7 @@ async fn a_vendor_secret_is_replaced_under_load_without_a_failure() {
 }
 
 #[actix_web::test]
-async fn the_expiry_that_a_vendors_key_tells_is_shown_until_the_key_is_replaced() {
+async fn the_expiry_in_a_vendors_key_is_shown_until_the_key_is_replaced() {
     // {"exp":1893456000}
     let token = "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjE4OTM0NTYwMDB9.signature";
     let process = TestProcess::start_with(|config| config.access("mode", "open").system("itsm", "api_token", token));

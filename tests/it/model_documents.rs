@@ -68,7 +68,7 @@ async fn a_reload_takes_all_models_over_at_once_or_none() {
 }
 
 #[actix_web::test]
-async fn every_fault_of_a_document_is_told_at_once() {
+async fn every_error_of_a_document_is_reported_at_once() {
     let server = TestServer::start_with(|config| config.text_of("models", MODELS));
     let client = server.client();
     let wrong = json!({ "fields": { "tier": "silver", "since": "x", "emial": 1, "ends": "q" } });

@@ -3,7 +3,7 @@
     deploy.py HELM GATEWAY            checks all of it; HELM and GATEWAY are programs
     deploy.py HELM --update           writes deploy/kubernetes/ from the chart
 
-No container engine runs here: an image is linted and not built, and no cluster is asked.
+No container engine runs here: an image is linted and not built, and no cluster is used.
 """
 
 import json

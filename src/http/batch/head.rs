@@ -16,7 +16,7 @@ pub(in crate::http) const CANCEL_POLL: Duration = Duration::from_millis(500);
 
 /// The row of a batch itself: its caller and options.
 #[derive(Serialize, Deserialize)]
-pub(in crate::http) struct BatchHeader {
+pub(in crate::http) struct BatchHead {
     pub(in crate::http) caller: Principal,
     /// Whether the caller had a token, whose permissions no configuration holds.
     #[serde(default)]

@@ -12,7 +12,7 @@ pub(super) async fn find_own_operation(journal: &Journal, name: &str, id: &Opera
     Some(operation.is_some_and(|operation| operation.batch.as_deref() == Some(name)))
 }
 
-/// What a batch's key is for each of its items. No key of a caller has a space.
+/// The beginning of the key of each item of a batch. It has a space, which no caller's key has.
 pub(super) fn key_prefix(batch_key: &str) -> String {
     format!("batch {batch_key} ")
 }

@@ -24,11 +24,11 @@ pub(in crate::http) async fn respond(
     batch: &Rc<RequestState>,
     route: &Rc<Route>,
     item: ItemRequest,
-    purpose: WriteMode,
+    mode: WriteMode,
 ) -> ItemOutcome {
     let item = Rc::new(item);
     let system = item.system(&batch.api);
-    let is_previewed = purpose == WriteMode::Preview && item.method != Method::GET;
+    let is_previewed = mode == WriteMode::Preview && item.method != Method::GET;
     let own_action = route.action(&item.method);
     let action = if is_previewed { Preview } else { own_action };
     let state = RequestState::of_item(batch, ItemTarget { route: Rc::clone(route), system, action });

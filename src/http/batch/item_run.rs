@@ -38,14 +38,14 @@ pub(in crate::http) struct BatchContext {
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
     /// Whether its items are made or previewed.
-    pub(in crate::http) purpose: WriteMode,
+    pub(in crate::http) mode: WriteMode,
     /// When no further item begins.
     pub(in crate::http) deadline: Instant,
 }
 
 /// Why nothing more of a batch begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     Cancelled,
     /// The caller has closed its connection.
     HungUp,
@@ -75,7 +75,7 @@ pub(super) struct ItemRun {
     /// The state of the request that the item has when it begins.
     pub(super) state: Rc<RefCell<Rc<RequestState>>>,
     pub(super) reads: Rc<SharedReads>,
-    pub(super) stop: Rc<Cell<Option<Stop>>>,
+    pub(super) stop: Rc<Cell<Option<StopReason>>>,
     /// The operation that the item began in an earlier process.
     pub(super) begun: Option<OperationId>,
 }
@@ -98,7 +98,7 @@ impl ItemRun {
         request.reads = Some(share.clone());
         let mut pause = MIN_POLL;
         loop {
-            let outcome = respond(&state, &route, request.clone(), self.context.purpose).await;
+            let outcome = respond(&state, &route, request.clone(), self.context.mode).await;
             if !self.context.is_stored {
                 // The write may continue without its caller.
                 share.release_slot();
@@ -160,7 +160,7 @@ impl ItemRun {
         let operation = self.ended_operation(&id).await;
         request.replays_only = true;
         loop {
-            let mut outcome = respond(state, route, request.clone(), self.context.purpose).await;
+            let mut outcome = respond(state, route, request.clone(), self.context.mode).await;
             if outcome.operation().as_ref() == Some(&id) && !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
                 outcome.set_end(operation.state);
                 return ItemStep::Responded(item, Box::new(outcome));
@@ -210,14 +210,14 @@ pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: Op
 }
 
 /// 503 for an item that was not begun.
-pub(super) fn not_begun_problem(stop: Option<Stop>) -> Problem {
+pub(super) fn not_begun_problem(stop: Option<StopReason>) -> Problem {
     let detail = match stop {
-        Some(Stop::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
-        Some(Stop::NoMemory) => {
+        Some(StopReason::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
+        Some(StopReason::NoMemory) => {
             "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
              send fewer items, or Accept: application/x-ndjson"
         }
-        Some(Stop::Cancelled) | None => {
+        Some(StopReason::Cancelled) | None => {
             "the batch's time was over before this item began, so nothing was sent; send it again"
         }
     };

@@ -18,7 +18,7 @@ use crate::record::JsonObjectWriter;
 /// How long a stream is silent at most.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often a batch looks whether its caller is still there.
+/// The interval at which a batch checks that its caller is connected.
 const HANG_UP_POLL: Duration = Duration::from_millis(100);
 
 /// Counts a batch while it runs, and its items as they end.

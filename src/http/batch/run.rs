@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::dependency::{DependencyResult, EndedItem};
 use super::interrupted_item::key_prefix;
 use super::item_records::{fill, record_keys};
-use super::item_run::{BatchContext, ItemRun, ItemStep, Stop, follow, not_begun_problem};
+use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{NextItem, Schedule};
@@ -39,12 +39,12 @@ pub(in crate::http) struct Runner {
     concurrency: usize,
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
-    stop: Rc<Cell<Option<Stop>>>,
+    stop: Rc<Cell<Option<StopReason>>>,
     /// Items that began in an earlier process, with their operations: they are followed to their end
     /// even if their batch is cancelled.
-    begun: HashMap<usize, OperationId>,
+    begun_items: HashMap<usize, OperationId>,
     /// What those items run with.
-    accepted: Option<Rc<RequestState>>,
+    accepted_state: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
     state: Rc<RefCell<Rc<RequestState>>>,
     memory: BatchMemory,
@@ -69,13 +69,13 @@ impl Runner {
             .collect();
         Self {
             state: Rc::new(RefCell::new(Rc::clone(&context.state))),
-            accepted: None,
+            accepted_state: None,
             context: Rc::new(context),
             items,
             concurrency,
             reads,
             stop: Rc::default(),
-            begun: HashMap::new(),
+            begun_items: HashMap::new(),
             memory,
             schedule,
             results,
@@ -112,7 +112,7 @@ impl Runner {
     /// Names the items that began in an earlier process, and what they are to run with: whatever
     /// the caller may do now, they get their outcomes.
     pub(super) fn set_begun(&mut self, begun: HashMap<usize, OperationId>, accepted: Rc<RequestState>) {
-        (self.begun, self.accepted) = (begun, Some(accepted));
+        (self.begun_items, self.accepted_state) = (begun, Some(accepted));
     }
 
     /// The state of the request that items begin with from now on.
@@ -122,17 +122,17 @@ impl Runner {
 
     /// Lets nothing new begin; what has not begun never ends. `false` = it was cancelled before.
     pub(super) fn cancel(&mut self) -> bool {
-        if self.stop.replace(Some(Stop::Cancelled)) == Some(Stop::Cancelled) {
+        if self.stop.replace(Some(StopReason::Cancelled)) == Some(StopReason::Cancelled) {
             return false;
         }
-        self.schedule.give_up(&self.begun.keys().copied().collect());
+        self.schedule.give_up(&self.begun_items.keys().copied().collect());
         true
     }
 
     /// Lets nothing new begin, because the caller has closed its connection.
     pub(super) fn hang_up(&mut self) {
         if self.stop.get().is_none() {
-            self.stop.set(Some(Stop::HungUp));
+            self.stop.set(Some(StopReason::HungUp));
             self.give_up();
         }
     }
@@ -140,7 +140,7 @@ impl Runner {
     /// Keeps the response to an item in memory. Where there is no room for it, nothing new begins.
     pub(super) fn keep_in_memory(&mut self, bytes: usize) {
         if !self.memory.grow(bytes) && self.stop.get().is_none() {
-            self.stop.set(Some(Stop::NoMemory));
+            self.stop.set(Some(StopReason::NoMemory));
             self.give_up();
         }
     }
@@ -168,7 +168,7 @@ impl Runner {
                 }
                 self.steps.next().await?
             };
-            if let Some(ended) = self.take(step) {
+            if let Some(ended) = self.handle_step(step) {
                 return Some(ended);
             }
         }
@@ -197,8 +197,8 @@ impl Runner {
 
     fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
-        let begun = self.begun.get(&item).cloned();
-        let accepted = self.accepted.clone().filter(|_| begun.is_some());
+        let begun = self.begun_items.get(&item).cloned();
+        let accepted = self.accepted_state.clone().filter(|_| begun.is_some());
         let run = ItemRun {
             context: Rc::clone(&self.context),
             state: accepted.map_or_else(|| Rc::clone(&self.state), |accepted| Rc::new(RefCell::new(accepted))),
@@ -209,7 +209,7 @@ impl Runner {
         self.steps.push(run.run(item, route, request).boxed_local());
     }
 
-    fn take(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {
+    fn handle_step(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {
         match step {
             ItemStep::Responded(item, outcome) => {
                 self.running -= 1;
@@ -228,7 +228,7 @@ impl Runner {
             ItemStep::NotBegun(item) => {
                 self.running -= 1;
                 self.schedule.end(item, false);
-                let is_skipped = self.stop.get() == Some(Stop::Cancelled);
+                let is_skipped = self.stop.get() == Some(StopReason::Cancelled);
                 (!is_skipped).then(|| (item, self.decide(item, self.not_begun_problem())))
             }
             ItemStep::Followed(item, end) => {
@@ -272,7 +272,7 @@ impl Runner {
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
-            match self.context.purpose {
+            match self.context.mode {
                 WriteMode::Execute => format!("the response of item {id} has no {what}"),
                 WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
@@ -292,7 +292,7 @@ impl Runner {
         if let Some(of) = item.tag_of {
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
-                let detail = match self.context.purpose {
+                let detail = match self.context.mode {
                     WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
                     WriteMode::Preview => missing("ETag", of),
                 };

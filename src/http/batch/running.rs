@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dependency::EndedItem;
-use super::head::{BatchHeader, BatchState, CANCEL_POLL, LEASE_TTL, parse_state};
+use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, parse_state};
 use super::interrupted_item::{find_begun, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
@@ -42,7 +42,7 @@ pub(super) struct RunningBatch {
     api: Arc<ApiState>,
     runner: Runner,
     progress: BatchMetrics,
-    head: BatchHeader,
+    head: BatchHead,
     head_text: String,
     state: BatchState,
     /// Each item as text; empty once it has ended.
@@ -101,7 +101,7 @@ impl RunningBatch {
     ) -> Result<Option<Self>, JournalError> {
         let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
-        let Ok(head) = serde_json::from_str::<BatchHeader>(&head_text) else { return Ok(None) };
+        let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(None) };
         let api = shared.load();
         let body = RawBatch::join(&head.options, &requests);
         let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
@@ -112,7 +112,7 @@ impl RunningBatch {
             key: Some(head.key.clone().unwrap_or_else(|| format!("id {id}"))),
             name: head.request_id.clone(),
             is_stored: true,
-            purpose: WriteMode::Execute,
+            mode: WriteMode::Execute,
             deadline: Instant::now() + NO_DEADLINE,
         };
         // An item that has begun is followed to its end, although the batch was cancelled or its
@@ -173,9 +173,9 @@ impl RunningBatch {
         if self.renewed_at.elapsed() < RENEW_INTERVAL {
             return true;
         }
-        let asked_at = Instant::now();
+        let requested_at = Instant::now();
         match self.journal.renew(lease, LEASE_TTL).await {
-            Ok(true) => self.renewed_at = asked_at,
+            Ok(true) => self.renewed_at = requested_at,
             Ok(false) => return false,
             // It is renewed at the next poll, if it lasts so long.
             Err(_) => {}
@@ -254,14 +254,14 @@ impl RunningBatch {
 }
 
 /// The state of a request of the batch's caller, with what it could do when the batch was accepted.
-fn accepted_state(api: &Arc<ApiState>, head: &BatchHeader) -> Rc<RequestState> {
+fn accepted_state(api: &Arc<ApiState>, head: &BatchHead) -> Rc<RequestState> {
     let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
     state.set_principal(Arc::new(head.caller.clone()));
     state
 }
 
 /// The state of a request of the batch's caller, with what it may do now.
-async fn new_state(api: &Arc<ApiState>, head: &BatchHeader) -> Rc<RequestState> {
+async fn new_state(api: &Arc<ApiState>, head: &BatchHead) -> Rc<RequestState> {
     let state = RequestState::new(Arc::clone(api), RequestId(head.request_id.as_str().into()), Payload::None);
     state.set_principal(api.authenticator.current_principal(&head.caller, head.has_token).await);
     state

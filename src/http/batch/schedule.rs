@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 
-/// Where an item stands.
+/// The state of an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ItemState {
     /// It waits for this many others.
     Waiting(usize),
     /// It has begun, or was decided without a beginning.
     Begun,
-    /// Nothing that waits for it waits any longer.
+    /// It has ended; its followers may begin.
     Ended { succeeded: bool },
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::head::{BatchHeader, BatchState, LEASE_NAMESPACE, LEASE_TTL};
+use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL};
 use super::outcome::ItemClass;
 use super::running::RunningBatch;
 use super::stored_form::RawBatch;
@@ -24,7 +24,7 @@ use crate::record::JsonObjectWriter;
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
 /// How many batches one process resumes at once, and how many it tries to in one poll.
 const MAX_RESUMED: usize = 16;
-/// How many batches are looked at that are not over.
+/// The most unfinished batches that one poll reads.
 const MAX_OPEN: usize = 1000;
 
 /// A batch that is to be stored.
@@ -38,23 +38,18 @@ pub(in crate::http) struct NewBatch {
 
 /// Whether a batch is in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Stored {
+pub(in crate::http) enum StoreResult {
     /// It is, and it runs.
-    Yes,
+    Stored,
     /// It is not, and nothing of it begins.
-    No,
+    NotStored,
     /// The store has not said so. If it is, a process runs it.
     Unknown,
 }
 
 impl NewBatch {
     /// The rows of a batch.
-    pub(in crate::http) fn new(
-        shared: &SharedApiState,
-        head: &BatchHeader,
-        raw: &RawBatch,
-        memory: BatchMemory,
-    ) -> Self {
+    pub(in crate::http) fn new(shared: &SharedApiState, head: &BatchHead, raw: &RawBatch, memory: BatchMemory) -> Self {
         let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
         let row = |position: usize, request: String| BatchRow {
             id: Arc::clone(&id),
@@ -71,17 +66,17 @@ impl NewBatch {
     }
 
     /// Saves the batch and begins it. It continues when the caller waits no longer.
-    pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> Stored {
+    pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> StoreResult {
         let journal = shared.load().gateway.journal().clone();
         // Without the lease another replica would begin, too. Nobody else can have it.
         let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, &self.id, LEASE_TTL).await else {
-            return Stored::No;
+            return StoreResult::NotStored;
         };
         let stored = match journal.save_batch_rows(self.rows).await {
-            Ok(()) => Stored::Yes,
+            Ok(()) => StoreResult::Stored,
             Err(_) => find_stored(&journal, &self.id).await,
         };
-        if stored == Stored::Yes {
+        if stored == StoreResult::Stored {
             let (id, memory, guard) = (self.id, self.memory, self.guard);
             actix_web::rt::spawn(run(shared, journal, id, lease, memory, guard));
         }
@@ -90,12 +85,12 @@ impl NewBatch {
 }
 
 /// Whether rows are in the store that it did not confirm.
-async fn find_stored(journal: &Journal, id: &str) -> Stored {
+async fn find_stored(journal: &Journal, id: &str) -> StoreResult {
     match journal.batch_rows(id, BatchRow::HEAD, 1).await {
-        Ok(rows) if !rows.is_empty() => Stored::Yes,
+        Ok(rows) if !rows.is_empty() => StoreResult::Stored,
         // A server can still commit what this process gave up.
-        Ok(_) if !journal.is_shared() => Stored::No,
-        Ok(_) | Err(_) => Stored::Unknown,
+        Ok(_) if !journal.is_shared() => StoreResult::NotStored,
+        Ok(_) | Err(_) => StoreResult::Unknown,
     }
 }
 
@@ -120,7 +115,7 @@ pub async fn resume(shared: Arc<SharedApiState>) {
         open.rotate_left(first);
         polls += 1;
         for id in open.into_iter().take(tried) {
-            if registry.running() < MAX_RESUMED {
+            if registry.running_count() < MAX_RESUMED {
                 try_to_resume(&shared, &journal, &id).await;
             }
         }

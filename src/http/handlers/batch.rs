@@ -32,7 +32,7 @@ use crate::writes::Prefer;
 const RETRY_WITHOUT_MEMORY: Duration = Duration::from_secs(5);
 
 /// The headers that are an item's: the batch's own would be dropped silently.
-const ITEM_HEADERS: [HeaderName; 5] = [
+const ITEM_ONLY_HEADERS: [HeaderName; 5] = [
     IF_MATCH,
     IF_NONE_MATCH,
     HeaderName::from_static("accept-loss"),
@@ -90,7 +90,7 @@ struct ParsedBatch {
 }
 
 /// Checks the batch as a whole, in the order of contract 4.10.
-async fn parse(context: &RequestContext, purpose: WriteMode) -> Result<ParsedBatch, Problem> {
+async fn parse(context: &RequestContext, mode: WriteMode) -> Result<ParsedBatch, Problem> {
     // The caller, and the trace that all items continue.
     context.op_context()?;
     let as_lines = accept::require_json_or_lines(context.headers())?;
@@ -100,7 +100,7 @@ async fn parse(context: &RequestContext, purpose: WriteMode) -> Result<ParsedBat
     check_headers(context)?;
     let key = headers::parse_idempotency_key(context.headers())?;
     let prefer = headers::parse_prefer(context.headers());
-    let is_stored = prefer.respond_async && purpose == WriteMode::Execute;
+    let is_stored = prefer.respond_async && mode == WriteMode::Execute;
     let max_items = if is_stored { limits.max_async_items } else { limits.max_items };
     let bounds = BatchBounds { max_items, max_concurrency: limits.max_concurrency };
     let memory = context.api().process.batches.reserve(body.len()).ok_or_else(no_memory)?;
@@ -111,14 +111,14 @@ async fn parse(context: &RequestContext, purpose: WriteMode) -> Result<ParsedBat
 /// Runs the items while the caller waits.
 async fn respond(
     context: &RequestContext,
-    purpose: WriteMode,
+    mode: WriteMode,
     (key, as_lines): (Option<String>, bool),
     (request, memory): (BatchRequest, BatchMemory),
 ) -> HandlerResult {
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
     let deadline = Instant::now() + context.api().batch_limits.deadline;
-    let batch = BatchContext { state, key, name, is_stored: false, purpose, deadline };
+    let batch = BatchContext { state, key, name, is_stored: false, mode, deadline };
     let runner = Runner::new(batch, request, memory);
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
@@ -133,7 +133,9 @@ fn no_memory() -> Problem {
 
 /// Refuses a condition that would count for no item.
 fn check_headers(context: &RequestContext) -> Result<(), Problem> {
-    let Some(name) = ITEM_HEADERS.into_iter().find(|name| context.headers().contains_key(name)) else { return Ok(()) };
+    let Some(name) = ITEM_ONLY_HEADERS.into_iter().find(|name| context.headers().contains_key(name)) else {
+        return Ok(());
+    };
     let detail = format!("{name} belongs to an item: put it into the item's headers, or into those beside items");
     Err(ProblemKind::MalformedRequest.with_detail(detail))
 }

@@ -29,7 +29,7 @@ pub(in crate::http) struct LedgerHead {
 /// A part of the ledger that was verified.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct VerifiedLedger {
-    /// The first entry that was looked at.
+    /// The first entry that was checked.
     from: i64,
     /// The last right entry; one less than `from` if there is none. The next part begins after it.
     to: i64,

@@ -8,10 +8,10 @@ use actix_web::http::header::{HeaderName, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::access::Permission;
-use crate::http::batch::head::{self, BatchHeader, BatchState};
+use crate::http::batch::head::{self, BatchHead, BatchState};
 use crate::http::batch::outcome::Summary;
 use crate::http::batch::response as batch_response;
-use crate::http::batch::stored::{NewBatch, Stored};
+use crate::http::batch::stored::{NewBatch, StoreResult};
 use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::{RequestContext, journal_unavailable};
@@ -43,7 +43,7 @@ pub(super) async fn begin(
     wait: Option<Duration>,
 ) -> HandlerResult {
     let (key, systems, raw, memory) = asked;
-    let head = BatchHeader {
+    let head = BatchHead {
         caller: context.caller()?.clone(),
         has_token: context.api().authenticator.has_tokens(),
         request_id: context.state().request_id.0.to_string(),
@@ -57,9 +57,9 @@ pub(super) async fn begin(
     // It continues without this request, which only waits for it.
     let stored = context.before_deadline(actix_web::rt::spawn(batch.begin(shared))).await;
     match stored {
-        Ok(Ok(Stored::Yes)) => {}
-        Ok(Ok(Stored::No)) => return Err(journal_unavailable(&JournalError::Unavailable).into()),
-        Ok(Ok(Stored::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
+        Ok(Ok(StoreResult::Stored)) => {}
+        Ok(Ok(StoreResult::NotStored)) => return Err(journal_unavailable(&JournalError::Unavailable).into()),
+        Ok(Ok(StoreResult::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
     }
     context.api().metrics.batch_size(raw.len());
     // Its items are in flight by themselves.
@@ -121,7 +121,7 @@ fn first_query(id: &str) -> QueryParams {
 }
 
 /// 202 with a batch that is stored and cannot be read now.
-fn accepted_unread(id: &str, head: &BatchHeader, len: usize) -> HttpResponse {
+fn accepted_unread(id: &str, head: &BatchHead, len: usize) -> HttpResponse {
     let batch = Batch::begun(id, head);
     let next = first_query(id).encode_cursor("0");
     accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next)))
@@ -213,7 +213,7 @@ async fn find(context: &RequestContext, id: &str) -> Result<Batch, Problem> {
             .with_detail("the store holds this batch in a form that is unknown here")
             .with_cause(error)
     };
-    let head: BatchHeader = serde_json::from_str(&row.request).map_err(unreadable)?;
+    let head: BatchHead = serde_json::from_str(&row.request).map_err(unreadable)?;
     let caller = context.caller()?;
     let operates = || head.systems.iter().all(|system| caller.can(system, Permission::Operate));
     if head.caller.name() != caller.name() && !operates() {
@@ -233,7 +233,7 @@ fn item_document(row: BatchRow) -> String {
 
 impl Batch {
     /// A batch that has just begun.
-    fn begun(id: &str, head: &BatchHeader) -> Self {
+    fn begun(id: &str, head: &BatchHead) -> Self {
         Self {
             id: id.to_owned(),
             has_ended: false,

@@ -11,7 +11,7 @@ use tokio_postgres::Error;
 pub(super) type Query<'q, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'q>>;
 
 /// Sends all statements in their order, then waits for all responses. The server executes a later
-/// statement although an earlier one failed, so each result must be looked at.
+/// statement although an earlier one failed, so each result must be checked.
 pub(super) async fn pipeline<T>(queries: Vec<Query<'_, T>>) -> Vec<Result<T, Error>> {
     let mut waiting: Vec<Pin<Box<MaybeDone<Query<'_, T>>>>> =
         queries.into_iter().map(|query| Box::pin(maybe_done(query))).collect();

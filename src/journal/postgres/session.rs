@@ -223,7 +223,7 @@ impl PostgresSession {
         // only the outer condition is checked again on the row that it has changed.
         let keys = "DELETE FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 AND (caller, key) IN
             (SELECT caller, key FROM idempotency WHERE expires IS NOT NULL AND expires <= $1 LIMIT $2)";
-        // The oldest rows are looked at, and no others: the table has no index on the time.
+        // Only the oldest rows are read: the table has no index on the time.
         let details = "DELETE FROM operation_detail WHERE seq IN (SELECT seq FROM
             (SELECT seq, finished FROM operation_detail ORDER BY seq LIMIT $2) AS oldest WHERE finished < $1)";
         let keys = self.client.execute(keys, &[&now_ms, &DELETE_CHUNK]).await?;

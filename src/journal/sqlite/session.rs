@@ -279,7 +279,7 @@ impl SqliteSession {
              (SELECT rowid FROM idempotency WHERE expires IS NOT NULL AND expires <= ?1 LIMIT ?2)",
         );
         let keys = keys?.execute(params![now_ms, DELETE_CHUNK])?;
-        // The oldest rows are looked at, and no others: the table has no index on the time.
+        // Only the oldest rows are read: the table has no index on the time.
         let details = self.connection.prepare_cached(
             "DELETE FROM operation_detail WHERE seq IN (SELECT seq FROM
              (SELECT seq, finished FROM operation_detail ORDER BY seq LIMIT ?2) AS oldest WHERE finished < ?1)",

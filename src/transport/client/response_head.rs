@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-/// The longest head that is looked at; awc refuses a longer one.
+/// The longest head that is parsed; awc refuses a longer one.
 const MAX_HEAD: usize = 64 * 1024;
 
 /// What to do with the bytes received since the request was sent.

@@ -263,8 +263,8 @@ impl Adapter for Pretectum {
         ids.iter().map(|id| found.get(id.key()).cloned().ok_or_else(|| fault.clone().unwrap_or_else(missing))).collect()
     }
 
-    /// The vendor's search finds candidates, whose values are compared. Where it gives no complete
-    /// answer, the pages of the dataset are filtered.
+    /// The vendor's search finds candidates, whose values are compared. Where it returns no
+    /// complete result, the pages of the dataset are filtered.
     async fn list(
         &self,
         transport: &dyn Transport,

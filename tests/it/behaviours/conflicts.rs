@@ -15,7 +15,7 @@ for_each_vendor!(
 for_each_native_vendor!(
     a_conflict_detected_by_the_vendor_is_412_and_never_retried,
     star_reads_again_and_retries_after_a_conflict,
-    star_gives_up_as_contended_after_three_conflicts,
+    star_gives_up_as_contended_after_at_least_three_attempts,
     twenty_star_writes_of_one_record_are_all_done,
 );
 
@@ -69,7 +69,7 @@ async fn star_reads_again_and_retries_after_a_conflict(fixture: &'static VendorF
     assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.call_count(CallKind::Update)), ("in the end", 2));
 }
 
-async fn star_gives_up_as_contended_after_three_conflicts(fixture: &'static VendorFixture) {
+async fn star_gives_up_as_contended_after_at_least_three_attempts(fixture: &'static VendorFixture) {
     let env = TestEnv::start_with(fixture, |config| config.server("deadline", "4s"));
     env.faults().always(CallKind::Update, InjectedFault::Hold);
     let others = async {

@@ -62,7 +62,7 @@ async fn assert_named_until_it_ends(
     assert_eq!(env.vendor_value(key), None);
 }
 
-/// The caller of such a write gets 422, or 200 with a warning, if the vendor answers in time.
+/// The caller of such a write gets 422, or 200 with a warning, if the vendor responds in time.
 async fn what_a_vendor_ignores_is_found_after_the_caller_has_left(fixture: &'static VendorFixture) {
     let mut both = (fixture.reset_patch)();
     both[fixture.text] = json!("ignored");

@@ -16,7 +16,7 @@ pub(crate) struct FailureCounts {
     pub(crate) locks: usize,
 }
 
-/// Makes the database of a PostgreSQL server fail at random, once in each way at least, while
+/// Makes the database of a PostgreSQL server fail at random, at least once in each way, while
 /// `should_continue`.
 pub(crate) fn disturb_postgres(url: &str, seed: u64, should_continue: impl Fn() -> bool) -> FailureCounts {
     let (server, name) = url.rsplit_once('/').expect("a database in the address");
@@ -57,7 +57,7 @@ async fn connect(url: &str) -> Client {
     client
 }
 
-/// Ends all connections to a database, as a server does that stops.
+/// Ends all connections to a database, as a stopping server does.
 async fn terminate(admin: &Client, name: &str) {
     let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     admin.batch_execute(&all).await.expect("ended");
