@@ -40,9 +40,9 @@ pub(super) struct Shared {
 /// How long a key replays an outcome, in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyTtl {
-    single_ms: i64,
+    pub(super) single_ms: i64,
     /// As long as a batch is kept: it can resume late, and must then find what it has begun.
-    batch_ms: i64,
+    pub(super) batch_ms: i64,
 }
 
 impl KeyTtl {

@@ -369,9 +369,10 @@ mod tests {
         assert_eq!(state.begin(&another("A:2"), false, &mut changes), BeginResult::LeaseHeld);
         let running = LeaseResult::Running(delete.operation.clone());
         assert_eq!(state.acquire("crm", "A:2", 1000, &mut changes), running);
+        let ttl = KeyTtl { single_ms: 1000, batch_ms: 1000 };
         for intent in [&queued, &delete] {
             assert_eq!(state.begin(intent, true, &mut changes), BeginResult::Started);
-            assert!(state.finish(&Arc::new(samples::applied_outcome(&intent.operation)), 1000, &mut changes));
+            assert!(state.finish(&Arc::new(samples::applied_outcome(&intent.operation)), ttl, &mut changes));
         }
         assert!(state.records.is_empty());
         assert_eq!(state.begin(&another("A:1"), false, &mut changes), BeginResult::Started);

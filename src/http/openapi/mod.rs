@@ -20,6 +20,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
 use crate::models::Model;
+use crate::vendors::VENDORS;
 
 use examples::VendorExamples;
 use model_paths::ModelPaths;
