@@ -28,6 +28,8 @@ pub(super) struct ItemRequest {
     pub(super) reads: Option<ReadShare>,
     /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
     pub(super) key: Option<String>,
+    /// Whether its batch is in the journal.
+    pub(super) is_stored: bool,
     /// Whether it begins nothing: it had begun before, and only its outcome is needed.
     pub(super) replays_only: bool,
 }

@@ -91,7 +91,8 @@ pub(super) fn build_command(
         };
         let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
         let if_plan = headers.if_plan.as_ref().map(PlanTag::as_str);
-        IdempotencyKey { key, fingerprint: fingerprint(context.method().as_str(), &path, &if_match, body, if_plan) }
+        let fingerprint = fingerprint(context.method().as_str(), &path, &if_match, body, if_plan);
+        IdempotencyKey { key, fingerprint, is_of_stored_batch: context.item().is_some_and(|item| item.is_stored) }
     });
     let is_update = matches!(op, WriteOp::Update { .. });
     let has_one_tag = matches!(&headers.if_match, Some(Precondition::AnyOf(tags)) if tags.len() == 1);

@@ -126,6 +126,8 @@ pub struct IdempotencyClaim {
     pub key: String,
     /// BLAKE3 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
+    /// Whether its write is an item of an asynchronous batch: such a key lives as long as the batch.
+    pub is_of_stored_batch: bool,
 }
 
 /// The state of an idempotency key that is not free.

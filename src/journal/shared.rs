@@ -41,13 +41,16 @@ pub(super) struct Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyTtl {
     pub(super) single_ms: i64,
-    /// As long as a batch is kept: it can resume late, and must then find what it has begun.
-    pub(super) batch_ms: i64,
+    /// As long as a stored batch is kept: it can resume late, and must then find what it has begun.
+    pub(super) stored_batch_ms: i64,
 }
 
 impl KeyTtl {
+    /// Of an intent that was read from the store it is not known whether its batch is stored.
     pub(super) fn of(self, intent: &Intent) -> i64 {
-        if intent.batch.is_some() { self.batch_ms } else { self.single_ms }
+        let claim = intent.idempotency.as_ref();
+        let is_of_stored_batch = claim.map_or(intent.batch.is_some(), |claim| claim.is_of_stored_batch);
+        if is_of_stored_batch { self.stored_batch_ms } else { self.single_ms }
     }
 }
 
@@ -77,12 +80,12 @@ impl Shared {
         });
     }
 
-    /// Operations that finished before this time (milliseconds since 1970) are not kept.
     pub(super) fn key_ttl(&self) -> KeyTtl {
         let single_ms = self.idempotency_ttl_ms;
-        KeyTtl { single_ms, batch_ms: single_ms.max(self.retention_ms) }
+        KeyTtl { single_ms, stored_batch_ms: single_ms.max(self.retention_ms) }
     }
 
+    /// Operations that finished before this time (milliseconds since 1970) are not kept.
     pub(super) fn retention_cutoff_ms(&self) -> i64 {
         self.now_ms().saturating_sub(self.retention_ms)
     }

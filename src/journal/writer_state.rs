@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(state.begin(&another("A:2"), false, &mut changes), BeginResult::LeaseHeld);
         let running = LeaseResult::Running(delete.operation.clone());
         assert_eq!(state.acquire("crm", "A:2", 1000, &mut changes), running);
-        let ttl = KeyTtl { single_ms: 1000, batch_ms: 1000 };
+        let ttl = KeyTtl { single_ms: 1000, stored_batch_ms: 1000 };
         for intent in [&queued, &delete] {
             assert_eq!(state.begin(intent, true, &mut changes), BeginResult::Started);
             assert!(state.finish(&Arc::new(samples::applied_outcome(&intent.operation)), ttl, &mut changes));

@@ -54,6 +54,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// BLAKE3 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
+    /// Whether the write is an item of an asynchronous batch.
+    pub is_of_stored_batch: bool,
 }
 
 /// What the keys of plans begin with. No key of a caller holds a space.

@@ -113,7 +113,12 @@ pub(super) fn outcome_from_key(
 /// The key that the intent claims.
 pub(super) fn idempotency_claim(command: &WriteCommand, context: &CallerContext) -> Option<IdempotencyClaim> {
     let key = command.idempotency.as_ref()?;
-    Some(IdempotencyClaim { caller: context.caller.to_string(), key: key.key.clone(), fingerprint: key.fingerprint })
+    Some(IdempotencyClaim {
+        caller: context.caller.to_string(),
+        key: key.key.clone(),
+        fingerprint: key.fingerprint,
+        is_of_stored_batch: key.is_of_stored_batch,
+    })
 }
 
 #[cfg(test)]

@@ -5,28 +5,48 @@ use std::collections::HashMap;
 use crate::journal::{Journal, JournalError};
 use crate::record::OperationId;
 
-/// The operation of an item, by what a problem says of one: a problem can name another writer's, as
-/// well. `name` is what the ledger calls the item. `None`: the store cannot be read now.
-pub(super) async fn find_own_operation(journal: &Journal, name: &str, id: &OperationId) -> Option<bool> {
-    let operation = journal.operation(id).await.ok()?;
-    Some(operation.is_some_and(|operation| operation.batch.as_deref() == Some(name)))
-}
-
-/// The beginning of the key of each item of a batch. It has a space, which no caller's key has.
+/// What a batch's key is for each of its items. No key of a caller has a space.
 pub(super) fn key_prefix(batch_key: &str) -> String {
     format!("batch {batch_key} ")
 }
 
-/// The items whose writes have an intent, each with its operation. `keys` has the idempotency key of
-/// each item that writes.
+/// What the ledger calls an item; `batch` is what it calls the batch.
+pub(super) fn item_name(batch: &str, item: &str) -> String {
+    format!("{batch}/{item}")
+}
+
+/// Whether an operation is that of the item which the ledger calls `name`; `None` where the store
+/// does not have it, not yet or no longer.
+pub(super) async fn is_of_item(journal: &Journal, name: &str, id: &OperationId) -> Result<Option<bool>, JournalError> {
+    let operation = journal.operation(id).await?;
+    Ok(operation.map(|operation| operation.batch.as_deref() == Some(name)))
+}
+
+/// An item that writes and has not ended.
+pub(super) struct OpenItem {
+    pub(super) position: usize,
+    /// What the ledger calls it.
+    pub(super) name: String,
+    /// Its idempotency key.
+    pub(super) key: String,
+}
+
+/// The items whose writes have an intent, each with its operation. A key that a caller gave to an
+/// item may be claimed by another request; such an item has not begun.
 pub(super) async fn find_begun(
     journal: &Journal,
     caller: &str,
     prefix: &str,
-    keys: HashMap<usize, String>,
+    items: Vec<OpenItem>,
 ) -> Result<HashMap<usize, OperationId>, JournalError> {
-    let own = keys.values().filter(|key| !key.starts_with(prefix)).cloned().collect();
+    let own = items.iter().map(|item| &item.key).filter(|key| !key.starts_with(prefix)).cloned().collect();
     let claimed = journal.claimed_keys(caller, prefix, own).await?;
-    let begun = |(item, key): (usize, String)| Some((item, claimed.get(&key)?.clone()));
-    Ok(keys.into_iter().filter_map(begun).collect())
+    let mut begun = HashMap::new();
+    for OpenItem { position, name, key } in items {
+        let Some(operation) = claimed.get(&key) else { continue };
+        if is_of_item(journal, &name, operation).await? != Some(false) {
+            begun.insert(position, operation.clone());
+        }
+    }
+    Ok(begun)
 }

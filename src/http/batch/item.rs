@@ -19,12 +19,14 @@ use crate::http::write_request::WriteMode;
 use crate::metrics::RequestAction::{self, Create, Delete, List, Preview, Read, Update};
 use crate::problem::ProblemKind;
 
-/// Handles an item on the path of `route`. `batch` is the state of the request that brought it.
+/// Handles an item on the path of `route`. `batch` is the state of the request that brought it. An
+/// item that waits for its caller's limits begins only if `may_begin` still says so.
 pub(in crate::http) async fn respond(
     batch: &Rc<RequestState>,
     route: &Rc<Route>,
     item: ItemRequest,
     mode: WriteMode,
+    may_begin: &dyn Fn() -> bool,
 ) -> ItemOutcome {
     let item = Rc::new(item);
     let system = item.system(&batch.api);
@@ -34,8 +36,8 @@ pub(in crate::http) async fn respond(
     let state = RequestState::of_item(batch, ItemTarget { route: Rc::clone(route), system, action });
     let context = RequestContext::of_item(Rc::clone(&state), Rc::clone(&item));
     // A panic costs its item a 500 and nothing more.
-    let result = match AssertUnwindSafe(handle(batch, route, (own_action, is_previewed), context)).catch_unwind().await
-    {
+    let handled = handle(batch, route, (own_action, is_previewed), context, may_begin);
+    let result = match AssertUnwindSafe(handled).catch_unwind().await {
         Ok(result) => result,
         Err(panic) => Err(panic_to_problem(&*panic).into()),
     };
@@ -49,7 +51,7 @@ pub(in crate::http) async fn respond(
 }
 
 /// The response to an item that failed.
-fn refuse(error: ApiError, state: &RequestState, item: &ItemRequest) -> ItemOutcome {
+pub(super) fn refuse(error: ApiError, state: &RequestState, item: &ItemRequest) -> ItemOutcome {
     state.log_failure(&error.problem);
     let target = ProblemTarget { method: &item.method, path: &item.path, headers: &item.headers };
     let mut response = render_problem(&error, state, &target);
@@ -64,6 +66,7 @@ async fn handle(
     route: &Route,
     (action, is_previewed): (RequestAction, bool),
     context: RequestContext,
+    may_begin: &dyn Fn() -> bool,
 ) -> HandlerResult {
     if let Some(uri) = context.item().and_then(|item| item.path.parse::<Uri>().ok()) {
         request_target::validate(&uri)?;
@@ -72,6 +75,9 @@ async fn handle(
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
     let _place = caller_quota::admit_item(context.state(), batch).await?;
+    if !may_begin() {
+        return Err(ProblemKind::Overloaded.with_detail("its batch was stopped before this item began").into());
+    }
     match action {
         Create if is_previewed => previews::preview_create(&context).await,
         Update if is_previewed => previews::preview_update(&context).await,

@@ -4,16 +4,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::http::Method;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::interrupted_item::find_own_operation;
-use super::item::respond;
+use super::interrupted_item::is_of_item;
+use super::item::{refuse, respond};
 use super::outcome::ItemOutcome;
 use crate::http::context::RequestState;
 use crate::http::item_request::ItemRequest;
 use crate::http::route::Route;
 use crate::http::write_request::WriteMode;
+use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
 use crate::system::SharedReads;
@@ -21,6 +21,9 @@ use crate::system::SharedReads;
 /// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
+/// How long an operation may be missing in a store that can be read: where the store did not confirm
+/// an intent, it is written when the store can be written again.
+const MAX_MISSING: Duration = Duration::from_mins(1);
 
 /// Problems of a response that say nothing of the write, and that another attempt may not meet.
 const TRANSIENT: [ProblemKind; 3] =
@@ -87,18 +90,22 @@ impl ItemRun {
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
             return ItemStep::NotBegun(item);
         };
-        let state = Rc::clone(&self.state.borrow());
         if let Some(operation) = self.begun.clone() {
             share.release_slot();
-            return self.respond_at_end(item, (&state, &route, request), operation).await;
-        }
-        if self.stop.get().is_some() {
-            return ItemStep::NotBegun(item);
+            return self.respond_at_end(item, &route, request, operation).await;
         }
         request.reads = Some(share.clone());
+        // Its key may be claimed by a beginning whose intent is not stored yet.
+        let mut may_have_begun = false;
         let mut pause = MIN_POLL;
         loop {
-            let outcome = respond(&state, &route, request.clone(), self.context.mode).await;
+            if self.stop.get().is_some() {
+                if !may_have_begun {
+                    return ItemStep::NotBegun(item);
+                }
+                request.replays_only = true;
+            }
+            let Some(outcome) = self.respond(&route, &request).await else { return ItemStep::NotBegun(item) };
             if !self.context.is_stored {
                 // The write may continue without its caller.
                 share.release_slot();
@@ -106,45 +113,56 @@ impl ItemRun {
             }
             if let Some(operation) = self.unended_operation(&request, &outcome).await {
                 share.release_slot();
-                return self.respond_at_end(item, (&state, &route, request), operation).await;
+                return self.respond_at_end(item, &route, request, operation).await;
             }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
             } else if outcome.is_one_of(&[ProblemKind::OperationInProgress]) && outcome.operation().is_none() {
                 // Its first beginning has no intent yet, or another writer has the record.
+                may_have_begun = true;
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
-            } else if request.replays_only {
+            } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
                 return ItemStep::NotBegun(item);
             } else {
                 share.release_slot();
                 return ItemStep::Responded(item, Box::new(outcome));
             }
-            if self.stop.get().is_some() && request.method == Method::GET {
-                return ItemStep::NotBegun(item);
-            }
-            request.replays_only = self.stop.get().is_some();
         }
+    }
+
+    /// The response to the item; `None` where its batch was stopped while it waited to begin.
+    async fn respond(&self, route: &Rc<Route>, request: &ItemRequest) -> Option<ItemOutcome> {
+        // What the caller may do can change while an item waits.
+        let state = Rc::clone(&self.state.borrow());
+        let is_refused = Cell::new(false);
+        let may_begin = || {
+            is_refused.set(self.stop.get().is_some() && !request.replays_only);
+            !is_refused.get()
+        };
+        let outcome = respond(&state, route, request.clone(), self.context.mode, &may_begin).await;
+        (!is_refused.get()).then_some(outcome)
     }
 
     /// The operation of the item, if the outcome leaves open how it ends.
     async fn unended_operation(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<OperationId> {
         let id = outcome.operation()?;
-        if outcome.status == 202 {
+        if outcome.status == 202 || outcome.is_one_of(&[ProblemKind::OutcomeUnknown]) {
             return Some(id);
         }
-        if !outcome.is_one_of(&[ProblemKind::OperationInProgress, ProblemKind::OutcomeUnknown]) {
+        if !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
             return None;
         }
+        // That of another writer of the record is named, too.
         let journal = self.context.state.api.gateway.journal();
         loop {
-            match find_own_operation(journal, &request.name, &id).await {
-                Some(is_own) => return is_own.then_some(id),
+            match is_of_item(journal, &request.name, &id).await {
+                Ok(is_own) => return (is_own == Some(true)).then_some(id),
                 // A store that cannot be read may be read later.
-                None => sleep(MAX_POLL).await,
+                Err(_) => sleep(MAX_POLL).await,
             }
         }
     }
@@ -154,59 +172,68 @@ impl ItemRun {
     async fn respond_at_end(
         &self,
         item: usize,
-        (state, route, mut request): (&Rc<RequestState>, &Rc<Route>, ItemRequest),
+        route: &Rc<Route>,
+        mut request: ItemRequest,
         id: OperationId,
     ) -> ItemStep {
-        let operation = self.ended_operation(&id).await;
+        let operation = ended_operation(self.context.state.api.gateway.journal(), &id).await;
         request.replays_only = true;
         loop {
-            let mut outcome = respond(state, route, request.clone(), self.context.mode).await;
+            let Some(mut outcome) = self.respond(route, &request).await else { return ItemStep::NotBegun(item) };
             if outcome.operation().as_ref() == Some(&id) && !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
-                outcome.set_end(operation.state);
+                outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
                 return ItemStep::Responded(item, Box::new(outcome));
             }
             if !outcome.is_one_of(&TRANSIENT) {
-                let outcome = ItemOutcome::of_operation(&operation, outcome.system, outcome.action);
+                let outcome = match &operation {
+                    Some(operation) => ItemOutcome::of_operation(operation, outcome.system, outcome.action),
+                    None => {
+                        let state = Rc::clone(&self.state.borrow());
+                        let mut gone = refuse(operation_gone(&id).into(), &state, &request);
+                        (gone.system, gone.action) = (outcome.system, outcome.action);
+                        gone
+                    }
+                };
                 return ItemStep::Responded(item, Box::new(outcome));
             }
             sleep(outcome.wait_for_quota().unwrap_or(MAX_POLL)).await;
         }
     }
-
-    async fn ended_operation(&self, id: &OperationId) -> Operation {
-        let journal = self.context.state.api.gateway.journal();
-        let mut pause = MIN_POLL;
-        loop {
-            // A store that cannot be read may be read later, and an intent that it has not confirmed
-            // is there later.
-            let found = journal.operation(id).await.ok().flatten();
-            if let Some(ended) = found.filter(|found| found.state != OperationState::Running) {
-                return ended;
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(MAX_POLL);
-        }
-    }
 }
 
-/// Waits for the end of a queued write, at most until the batch's deadline.
-pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: OperationId) -> ItemStep {
-    let journal = context.state.api.gateway.journal();
+/// Waits for the end of an operation. `None`: the store does not have it, and will not.
+async fn ended_operation(journal: &Journal, id: &OperationId) -> Option<Operation> {
     let mut pause = MIN_POLL;
+    let mut missing_since = None;
     loop {
-        // A store that cannot be read may be read later.
-        let found = journal.operation(&operation).await.ok().flatten();
-        if let Some(found) = found.filter(|found| found.state != OperationState::Running) {
-            let record = found.record.as_deref().map(|id| percent_encode_id(id).to_string());
-            let applied = found.state == OperationState::Applied;
-            return ItemStep::Followed(item, Some(OperationEnd { applied, record, etag: found.etag }));
-        }
-        if Instant::now() + pause >= context.deadline {
-            return ItemStep::Followed(item, None);
+        match journal.operation(id).await {
+            Ok(Some(found)) if found.state != OperationState::Running => return Some(found),
+            Ok(Some(_)) => missing_since = None,
+            Ok(None) if missing_since.get_or_insert_with(Instant::now).elapsed() >= MAX_MISSING => return None,
+            // A store that cannot be read may be read later.
+            Ok(None) | Err(_) => {}
         }
         sleep(pause).await;
         pause = (pause * 2).min(MAX_POLL);
     }
+}
+
+/// The operation of an item was deleted before its outcome was read.
+fn operation_gone(id: &OperationId) -> Problem {
+    let detail = "The operation of this item is not kept any more, so that its outcome is not known here. Look at the \
+                  record.";
+    ProblemKind::OutcomeUnknown.with_detail(detail).operation(id)
+}
+
+/// Waits for the end of a queued write, at most until the batch's deadline.
+pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: OperationId) -> ItemStep {
+    let ended = timeout_at(context.deadline, ended_operation(context.state.api.gateway.journal(), &operation)).await;
+    let end = ended.ok().flatten().map(|found| OperationEnd {
+        applied: found.state == OperationState::Applied,
+        record: found.record.as_deref().map(|id| percent_encode_id(id).to_string()),
+        etag: found.etag,
+    });
+    ItemStep::Followed(item, end)
 }
 
 /// 503 for an item that was not begun.

@@ -6,14 +6,14 @@ use actix_web::HttpResponse;
 use actix_web::body::MessageBody as _;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::request::BatchItem;
 use crate::http::context::RequestState;
 use crate::http::error::ApiError;
 use crate::http::item_request::system_of;
 use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem};
-use crate::http::response::H_OPERATION;
+use crate::http::response::{H_IDEMPOTENCY_REPLAYED, H_OPERATION};
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{JsonObjectWriter, Operation, OperationId, OperationState};
@@ -86,7 +86,9 @@ impl ItemOutcome {
             status: status.unwrap_or(202),
             headers,
             body: body.unwrap_or_default(),
-            problem: None,
+            problem: problem
+                .and_then(|problem| parse_kind(problem))
+                .map(|kind| kind.with_detail("").operation(&operation.id)),
             system,
             action,
             is_skipped: false,
@@ -104,6 +106,11 @@ impl ItemOutcome {
         let named = self.problem.as_ref().and_then(|problem| problem.operation.clone());
         let path = self.header(&H_OPERATION);
         named.or_else(|| path?.rsplit('/').next().and_then(OperationId::parse))
+    }
+
+    /// Whether an earlier request with its key has this response.
+    pub(super) fn is_replay(&self) -> bool {
+        self.headers.contains_key(H_IDEMPOTENCY_REPLAYED)
     }
 
     /// Whether its problem is one of these.
@@ -168,6 +175,11 @@ impl ItemOutcome {
             .raw("headers", &headers.finish());
         if self.body.is_empty() { object.finish() } else { object.raw("body", &self.body).finish() }
     }
+}
+
+/// The kind of a stored problem.
+fn parse_kind(problem: &Map<String, Value>) -> Option<ProblemKind> {
+    ProblemKind::parse(problem.get("type")?.as_str()?.rsplit('/').next()?)
 }
 
 /// 2xx without 202, and 304.

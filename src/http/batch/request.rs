@@ -110,7 +110,7 @@ impl BatchRequest {
         named.map(Cow::into_owned).collect::<BTreeSet<String>>().into_iter().collect()
     }
 
-    /// The idempotency key of each item that writes; `prefix` is that of the batch.
+    /// The idempotency key of each item that writes; `prefix` is that of the batch's own keys.
     pub(super) fn write_keys(&self, prefix: &str) -> HashMap<usize, String> {
         let writes = self.items.iter().enumerate().filter(|(_, item)| item.method != Method::GET);
         let key = |item: &BatchItem| {

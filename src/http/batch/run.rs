@@ -1,7 +1,7 @@
 //! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::dependency::{DependencyResult, EndedItem};
-use super::interrupted_item::key_prefix;
+use super::interrupted_item::{item_name, key_prefix};
 use super::item_records::{fill, record_keys};
 use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
@@ -112,6 +112,7 @@ impl Runner {
     /// Names the items that began in an earlier process, and what they are to run with: whatever
     /// the caller may do now, they get their outcomes.
     pub(super) fn set_begun(&mut self, begun: HashMap<usize, OperationId>, accepted: Rc<RequestState>) {
+        self.schedule.set_begun(begun.keys().copied().collect());
         (self.begun_items, self.accepted_state) = (begun, Some(accepted));
     }
 
@@ -125,7 +126,7 @@ impl Runner {
         if self.stop.replace(Some(StopReason::Cancelled)) == Some(StopReason::Cancelled) {
             return false;
         }
-        self.schedule.give_up(&self.begun_items.keys().copied().collect());
+        self.schedule.give_up();
         true
     }
 
@@ -146,7 +147,7 @@ impl Runner {
     }
 
     fn give_up(&mut self) {
-        let given_up = self.schedule.give_up(&HashSet::new());
+        let given_up = self.schedule.give_up();
         self.given_up.splice(0..0, given_up.into_iter().rev());
     }
 
@@ -305,9 +306,11 @@ impl Runner {
             result.path.clone_from(&item.path);
         }
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
-        let name = format!("{}/{id}", self.context.name).into();
-        let key = self.context.key.as_ref().map(|key| key_prefix(key) + &id);
-        Ok((route, ItemRequest { method, path, params, headers, body, name, reads: None, key, replays_only: false }))
+        let name = item_name(&self.context.name, &id).into();
+        let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
+        let item =
+            ItemRequest { method, path, params, headers, body, name, reads: None, key, is_stored, replays_only: false };
+        Ok((route, item))
     }
 
     /// 424; its `instance` is the path of the item that failed.

@@ -1,5 +1,6 @@
 //! A batch of the journal that runs in this process.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dependency::EndedItem;
 use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, parse_state};
-use super::interrupted_item::{find_begun, key_prefix};
+use super::interrupted_item::{OpenItem, find_begun, item_name, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
 use super::request::{BatchBounds, BatchRequest};
@@ -118,7 +119,8 @@ impl RunningBatch {
         // An item that has begun is followed to its end, although the batch was cancelled or its
         // caller has lost a permission.
         let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
-        let begun = find_begun(journal, &head.caller.name().0, &prefix, request.write_keys(&prefix)).await?;
+        let open = open_items(&request, &head.request_id, &prefix, &ended);
+        let begun = find_begun(journal, &head.caller.name().0, &prefix, open).await?;
         let mut runner = Runner::new(context, request, memory);
         runner.set_begun(begun, accepted_state(&api, &head));
         for (item, ended) in ended {
@@ -251,6 +253,18 @@ impl RunningBatch {
             }
         }
     }
+}
+
+/// The items that write and have not ended. `batch` is what the ledger calls the batch, `prefix`
+/// what its own keys begin with.
+fn open_items(request: &BatchRequest, batch: &str, prefix: &str, ended: &[(usize, EndedItem)]) -> Vec<OpenItem> {
+    let ended: HashSet<usize> = ended.iter().map(|(item, _)| *item).collect();
+    let keys = request.write_keys(prefix).into_iter().filter(|(item, _)| !ended.contains(item));
+    let open = |(position, key): (usize, String)| {
+        let name = item_name(batch, &request.items.get(position)?.id);
+        Some(OpenItem { position, name, key })
+    };
+    keys.filter_map(open).collect()
 }
 
 /// The state of a request of the batch's caller, with what it could do when the batch was accepted.

@@ -32,6 +32,9 @@ pub(super) struct Schedule {
     ready: BTreeSet<usize>,
     stop_on_failure: bool,
     first_failure: Option<usize>,
+    /// Items that began in an earlier process and have not ended: neither a failure nor a
+    /// cancellation undoes that.
+    begun: HashSet<usize>,
 }
 
 impl Schedule {
@@ -57,7 +60,12 @@ impl Schedule {
         }
         let is_free = |(item, state): (usize, &ItemState)| (*state == ItemState::Waiting(0)).then_some(item);
         let ready = states.iter().enumerate().filter_map(is_free).collect();
-        Self { states, depends_on, followers, ready, stop_on_failure, first_failure: None }
+        Self { states, depends_on, followers, ready, stop_on_failure, first_failure: None, begun: HashSet::new() }
+    }
+
+    /// Names the items that began in an earlier process and have not ended.
+    pub(super) fn set_begun(&mut self, begun: HashSet<usize>) {
+        self.begun = begun;
     }
 
     /// Whether other items wait for this one.
@@ -73,10 +81,8 @@ impl Schedule {
             |dependency: &&usize| self.states.get(**dependency) == Some(&ItemState::Ended { succeeded: false });
         let dependency = self.depends_on.get(item).and_then(|needs| needs.iter().find(failed)).copied();
         let stopped = self.first_failure.filter(|_| self.stop_on_failure);
-        Some(match dependency.or(stopped) {
-            Some(because) => NextItem::Skip { item, because },
-            None => NextItem::Begin(item),
-        })
+        let because = dependency.or(stopped).filter(|_| !self.begun.contains(&item));
+        Some(because.map_or(NextItem::Begin(item), |because| NextItem::Skip { item, because }))
     }
 
     /// Takes an item that began in an earlier process.
@@ -106,12 +112,11 @@ impl Schedule {
         }
     }
 
-    /// The items that have not begun, in the order given, but those of `kept`. None of them begins
-    /// any more.
-    pub(super) fn give_up(&mut self, kept: &HashSet<usize>) -> Vec<usize> {
-        self.ready.retain(|item| kept.contains(item));
+    /// The items that have not begun, in the order given. None of them begins any more.
+    pub(super) fn give_up(&mut self) -> Vec<usize> {
+        self.ready.retain(|item| self.begun.contains(item));
         let waits = |(item, state): (usize, &ItemState)| matches!(state, ItemState::Waiting(_)).then_some(item);
-        let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !kept.contains(item));
+        let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !self.begun.contains(item));
         let left: Vec<usize> = left.collect();
         for item in &left {
             self.set(*item, ItemState::Ended { succeeded: false });
@@ -163,7 +168,7 @@ mod tests {
         schedule.fail(0);
         assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
-        assert_eq!(schedule.give_up(&HashSet::new()), [2]);
+        assert_eq!(schedule.give_up(), [2]);
         assert_eq!(schedule.take_next(), None);
     }
 
@@ -171,7 +176,17 @@ mod tests {
     fn an_item_that_had_begun_is_kept_when_the_rest_is_given_up() {
         let records = [Some("a"), Some("a"), None, Some("b")];
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
-        assert_eq!(schedule.give_up(&HashSet::from([0, 3])), [1, 2]);
+        schedule.set_begun(HashSet::from([0, 3]));
+        assert_eq!(schedule.give_up(), [1, 2]);
         assert_eq!(all(&mut schedule), [NextItem::Begin(0)], "item 3 waits for one that never ends");
+    }
+
+    #[test]
+    fn an_item_that_had_begun_is_not_skipped_after_a_failure() {
+        let mut schedule = Schedule::new(vec![vec![]; 3], [None::<&str>; 3], true);
+        schedule.set_begun(HashSet::from([1]));
+        schedule.restore(0);
+        schedule.end(0, false);
+        assert_eq!(all(&mut schedule), [NextItem::Begin(1), NextItem::Skip { item: 2, because: 0 }]);
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn intent_with_key(record: &str, key: &str) -> Intent {
 }
 
 pub(super) fn claim(key: &str) -> IdempotencyClaim {
-    IdempotencyClaim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32] }
+    IdempotencyClaim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32], is_of_stored_batch: false }
 }
 
 pub(in crate::journal) fn applied_outcome(operation: &OperationId) -> Outcome {
