@@ -76,6 +76,13 @@ impl VersionMatch {
     }
 }
 
+/// Whether a later write that compared another version may have written what the record shows. It
+/// compared the version of `compared`, be it named by `If-Match` alone, and while the record has
+/// that, it has taken no effect.
+fn may_have_written(version_match: VersionMatch, compared: Option<&str>, shown: Option<&str>) -> bool {
+    version_match == VersionMatch::No && (compared.is_none() || compared != shown)
+}
+
 /// Whether a path of one list equals a path of the other, or lies below it.
 fn paths_overlap(some: &[String], others: &[String]) -> bool {
     let is_within = |path: &str, ancestor: &str| {
@@ -102,11 +109,13 @@ fn first_page(system: &System, id: &RecordId, since: i64) -> LedgerQuery {
     }
 }
 
-/// Searches the ledger for other writes of the record. `None`: the store is unavailable.
+/// Searches the ledger for other writes of the record, which has the ETag `shown` now. `None`: the
+/// store is unavailable.
 pub(super) async fn find_concurrent_writes(
     journal: &Journal,
     system: &System,
     write: &InFlightWrite,
+    shown: Option<&str>,
 ) -> Option<ConcurrentWrites> {
     let (Some(id), Some(etag_before)) = (write.id(), &write.etag_before) else {
         return Some(ConcurrentWrites::default());
@@ -138,10 +147,11 @@ pub(super) async fn find_concurrent_writes(
                 if has_begun && version_match != VersionMatch::Exact {
                     later.insert(operation.clone());
                 }
-                // A write for any state reads the record before it is sent, so its values were not
-                // there yet. Where a version does not identify its writer, the values may be its
-                // own.
-                let may_follow_unseen = has_begun && !is_sequence && entry.compared_etag.is_some();
+                // Where a version does not identify its writer, the values may be those of a later
+                // write: this one was refused, and its response lost.
+                let may_follow_unseen = has_begun
+                    && !is_sequence
+                    && may_have_written(version_match, compared.or(entry.precondition.as_deref()), shown);
                 if is_other_delete
                     || version_match == VersionMatch::Exact
                     || (version_match == VersionMatch::Possible || may_follow_unseen)
@@ -265,5 +275,36 @@ mod tests {
             assert!(classify(Some("\"v6\""), possible) == VersionMatch::No, "{possible:?}");
         }
         assert!(classify(None, Some("\"v6\"")) == VersionMatch::No);
+    }
+
+    #[test]
+    fn a_later_write_has_written_nothing_while_its_version_is_shown() {
+        let before = "\"v7\"";
+        // What the vendor compared (`bound_to`), `If-Match`, and what the record shows: after the
+        // write on v7 it is v8, or another writer's.
+        for (bound_to, if_match, shown, expected) in [
+            // A write for any state, bound to v8: it wrote v9, and has no effect while v8 is shown.
+            (Some("\"v8\""), Some("*"), Some("\"v9\""), true),
+            (Some("\"v8\""), Some("*"), Some("\"v8\""), false),
+            (Some("\"v8\""), Some("*"), None, true),
+            // One tag that the vendor compared is not repeated in `bound_to`.
+            (None, Some("\"v8\""), Some("\"v9\""), true),
+            (None, Some("\"v8\""), Some("\"v8\""), false),
+            (None, Some("\"v8\""), None, true),
+            // Of several tags it is not known which was compared.
+            (None, Some("\"v6\", \"v8\""), Some("\"v8\""), true),
+            // Rebased onto v8, whatever its tag was.
+            (Some("\"v8\""), Some("\"v6\""), Some("\"v8\""), false),
+            (Some("\"v8\""), Some("\"v6\""), Some("\"v9\""), true),
+            // Bound to the very version: only one of the two can be applied, which is not asked here.
+            (None, Some(before), Some("\"v8\""), false),
+            (Some(before), Some("*"), Some("\"v8\""), false),
+            // Perhaps the very version, which counts whatever is shown.
+            (None, None, Some("\"v8\""), false),
+        ] {
+            let version_match = VersionMatch::classify(bound_to, if_match, before);
+            let may_have = may_have_written(version_match, bound_to.or(if_match), shown);
+            assert_eq!(may_have, expected, "{bound_to:?} {if_match:?} {shown:?}");
+        }
     }
 }

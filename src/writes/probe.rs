@@ -257,7 +257,11 @@ impl OutcomeProbe<'_> {
         seen: &ObservedRecord,
     ) -> Option<ConcurrentWrites> {
         if needs_ledger(write, write.is_exclusive(), send_result, seen) {
-            find_concurrent_writes(&self.gateway.journal, self.system, write).await
+            let shown = match seen {
+                ObservedRecord::Record(etag, _) => Some(etag.as_str()),
+                ObservedRecord::Created(_) | ObservedRecord::Absent => None,
+            };
+            find_concurrent_writes(&self.gateway.journal, self.system, write, shown).await
         } else {
             Some(ConcurrentWrites::default())
         }

@@ -34,6 +34,8 @@ const ADOPT_INTERVAL: Duration = Duration::from_secs(2);
 const MAX_ADOPT_BATCH: usize = 256;
 /// The pause before a write is tried again whose resolution panicked.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How much the clock of the store and that of the process that stored an intent may differ.
+const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2);
 /// The time that a final probe may take.
 const FINAL_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -92,8 +94,7 @@ async fn adopt_one(gateway: &WriteServices, orphan: journal::OrphanedOperation) 
         abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
         return;
     };
-    if orphan.stored_ms.zip(intent.deadline_ms).is_some_and(|(stored, deadline)| stored >= deadline) {
-        // Its process did not send it any more, and its caller got a response that says so.
+    if may_be_refused(orphan.stored_ms, intent.deadline_ms) {
         intent.resendable_request = None;
     }
     tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
@@ -110,6 +111,15 @@ async fn adopt_one(gateway: &WriteServices, orphan: journal::OrphanedOperation) 
     let first_adopted_ms = Some(orphan.first_adopted_ms);
     // The journal keeps other writers from the record of an adopted write.
     gateway.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
+}
+
+/// Whether an intent may have been stored after its caller's deadline, by the clock of its process:
+/// that did not send it any more, and its caller got a response that says so. An intent that was
+/// sent all the same loses nothing but its repetition. One without a deadline is never late.
+fn may_be_refused(stored_ms: Option<i64>, deadline_ms: Option<i64>) -> bool {
+    let difference_ms = i64::try_from(MAX_CLOCK_DIFFERENCE.as_millis()).unwrap_or(i64::MAX);
+    let Some(deadline_ms) = deadline_ms else { return false };
+    stored_ms.is_none_or(|stored_ms| stored_ms.saturating_add(difference_ms) >= deadline_ms)
 }
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
@@ -217,4 +227,30 @@ fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlig
         vendor_time: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
     };
     failure.log();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intent_near_its_deadline_is_not_sent_by_another_process() {
+        let deadline = 1_700_000_030_000;
+        for (stored, expected) in [
+            (Some(deadline - 30_000), false),
+            (Some(deadline - 2001), false),
+            // The clock of the store may be behind that of the process.
+            (Some(deadline - 2000), true),
+            (Some(deadline - 1), true),
+            (Some(deadline), true),
+            (Some(deadline + 1), true),
+            (Some(i64::MAX), true),
+            (None, true),
+        ] {
+            assert_eq!(may_be_refused(stored, Some(deadline)), expected, "{stored:?}");
+        }
+        for stored in [None, Some(0), Some(i64::MAX)] {
+            assert!(!may_be_refused(stored, None), "{stored:?}");
+        }
+    }
 }
