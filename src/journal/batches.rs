@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::error::DbError;
+use super::model::IdempotencyClaim;
 use super::readers::Reader;
 use super::sql::{Row, Value};
 use crate::record::OperationId;
@@ -23,6 +24,13 @@ pub struct BatchRow {
     pub request: String,
     /// Its outcome.
     pub response: Option<String>,
+}
+
+/// The idempotency key of an asynchronous batch, and the id of the batch.
+#[derive(Clone, Debug)]
+pub(super) struct BatchKey {
+    pub(super) claim: IdempotencyClaim,
+    pub(super) batch: OperationId,
 }
 
 impl BatchRow {

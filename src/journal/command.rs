@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::batches::BatchRow;
+use super::batches::{BatchKey, BatchRow};
 use super::error::JournalError;
 use super::ledger::Hash;
-use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use super::model::{
+    BeginResult, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome,
+};
 use super::verdict::{Verdict, VerdictResult};
 use crate::record::{OperationId, OperationState};
 
@@ -61,6 +63,11 @@ pub(super) enum Command {
         etag: Arc<str>,
         fields: Arc<str>,
     },
+    /// Stores a new asynchronous batch, unless another one has its key.
+    StoreBatch {
+        rows: Arc<[BatchRow]>,
+        key: Option<BatchKey>,
+    },
     /// Saves rows of an asynchronous batch, if the lease is still held under which it runs.
     SaveBatchRows {
         rows: Arc<[BatchRow]>,
@@ -81,6 +88,8 @@ pub(super) enum CommandResult {
     Renewed(bool),
     /// Whether the lease was held.
     BatchRowsSaved(bool),
+    /// The state of the batch's key if it is not stored.
+    BatchStored(Option<IdempotencyState>),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
     /// The operation has begun, and another replica has it now.
     Taken,
@@ -89,6 +98,13 @@ pub(super) enum CommandResult {
     Finished(bool),
     Verdict(VerdictResult),
     Done,
+}
+
+impl CommandResult {
+    /// Whether a `Begin`, or rows of a batch, are in the database once this is committed.
+    pub(super) fn changes_state(&self) -> bool {
+        matches!(self, Self::Begun(BeginResult::Started, _) | Self::BatchRowsSaved(true) | Self::BatchStored(None))
+    }
 }
 
 pub(super) type ResponseTx = oneshot::Sender<Result<CommandResult, JournalError>>;
@@ -102,11 +118,12 @@ pub(super) struct QueuedCommand {
     pub(super) must_begin: bool,
     /// Whether an earlier attempt may be in the database.
     pub(super) is_retry: bool,
-    /// For a `Begin`: whether an operation exists that its caller does not know of.
+    /// For a `Begin`: whether an operation exists that its caller does not know of. For rows of a
+    /// batch: whether they are there.
     pub(super) commit_state: CommitState,
 }
 
-/// Whether a `Begin` is in the database.
+/// Whether what a `Begin` or rows of a batch change is in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitState {
     /// The state is known to the caller.
@@ -119,9 +136,9 @@ pub(super) enum CommitState {
 
 impl CommitState {
     /// The command has been applied and is about to be committed.
-    pub(super) fn on_applied(&mut self, starts: bool) {
+    pub(super) fn on_applied(&mut self, changes_state: bool) {
         if *self != Self::Unknown {
-            *self = if starts { Self::Pending } else { Self::Known };
+            *self = if changes_state { Self::Pending } else { Self::Known };
         }
     }
 

@@ -15,9 +15,9 @@ pub enum JournalError {
     /// was begun. An outcome is kept in memory and written later.
     #[error("the store is not available")]
     Unavailable,
-    /// The database did not confirm the commit of a `begin`. Nothing may be sent to the vendor.
-    /// When the database recovers, the operation is recorded as not applied. If this process ends
-    /// before that, another one adopts the operation and reconciles it.
+    /// The database did not confirm the commit of a `begin`, or of rows of a batch. Nothing may be
+    /// sent to the vendor. When the database recovers, the operation is recorded as not applied. If
+    /// this process ends before that, another one adopts the operation and reconciles it.
     #[error("the store did not confirm a write that it may have committed")]
     CommitUnknown,
     /// The database returned a row that this version did not write.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::batches::BatchKey;
 use super::command::{Command, QueuedCommand};
 use super::writer_rows::{IdempotencyKeyId, RecordKey};
 use super::writer_state::WriterState;
@@ -61,6 +62,9 @@ impl GroupNeeds {
                     self.retried.push(intent.operation.clone());
                 }
             }
+            Command::StoreBatch { key: Some(BatchKey { claim, .. }), .. } => {
+                self.keys.push((claim.caller.as_str().into(), claim.key.as_str().into()));
+            }
             Command::SaveInterim { operation, .. } | Command::CancelUnclaimed(operation) => {
                 self.add_owned(operation, state);
             }
@@ -80,6 +84,7 @@ impl GroupNeeds {
             Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
             Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
             Command::Cut { .. }
+            | Command::StoreBatch { key: None, .. }
             | Command::SaveBatchRows { lease: None, .. }
             | Command::SaveToken { .. }
             | Command::SaveShown { .. }

@@ -119,6 +119,12 @@ impl Journal {
         Duration::from_millis(self.inner.shared.idempotency_ttl_ms.try_into().unwrap_or_default())
     }
 
+    /// How long ended operations and batches are kept.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        Duration::from_millis(self.inner.shared.retention_ms.try_into().unwrap_or_default())
+    }
+
     /// What a commit waits for.
     #[must_use]
     pub fn durability(&self) -> Durability {

@@ -126,7 +126,7 @@ pub struct IdempotencyClaim {
     pub key: String,
     /// BLAKE3 over method, path, `If-Match` and body.
     pub fingerprint: [u8; 32],
-    /// Whether its write is an item of an asynchronous batch: such a key lives as long as the batch.
+    /// Whether its write is an item of an asynchronous batch, whose keys live as long as it does.
     pub is_of_stored_batch: bool,
 }
 

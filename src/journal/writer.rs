@@ -198,7 +198,7 @@ impl Writer {
             results.push(self.apply(queued, &mut orphans, &mut changes));
         }
         for (queued, result) in group.iter_mut().zip(&results) {
-            queued.commit_state.on_applied(matches!(result, CommandResult::Begun(BeginResult::Started, _)));
+            queued.commit_state.on_applied(result.changes_state());
         }
         // Also while a long queue is written: another replica would adopt what is still in it.
         changes.heartbeat |= self.database.is_shared() && self.last_heartbeat.elapsed() >= HEARTBEAT_INTERVAL;
@@ -301,6 +301,9 @@ impl Writer {
                 let expires_ms = state.now_ms().saturating_add(self.shared.remember_shown_ms);
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
                 CommandResult::Done
+            }
+            Command::StoreBatch { rows, key } => {
+                CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes))
             }
             Command::SaveBatchRows { rows, lease } => {
                 CommandResult::BatchRowsSaved(state.save_batch_rows(rows, lease.as_ref(), changes))

@@ -5,6 +5,7 @@
 //! session reloads what concerns a group while it holds the lock of all replicas.
 
 mod append;
+mod batches;
 mod verdict;
 
 use std::collections::hash_map::Entry;
@@ -12,13 +13,14 @@ use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
-use super::batches::BatchRow;
 use super::change_set::{ChangeSet, NewDetail};
 use super::changes::change_type;
 use super::clock::Clock;
 use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
-use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use super::model::{
+    BeginResult, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome,
+};
 use super::shared::KeyTtl;
 use super::writer_rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
@@ -151,15 +153,6 @@ impl WriterState {
         if self.leases.get(&key).is_some_and(|row| row.fence == lease.fence) {
             self.set_lease(key, None, changes);
         }
-    }
-
-    /// Saves rows of a batch; `false` = its lease is no longer held, and nothing is saved.
-    pub(super) fn save_batch_rows(&self, rows: &[BatchRow], lease: Option<&Lease>, changes: &mut ChangeSet) -> bool {
-        let may_save = lease.is_none_or(|lease| self.owns_lease(lease));
-        if may_save {
-            changes.save_batch_rows(rows);
-        }
-        may_save
     }
 
     fn set_lease(&mut self, key: RecordKey, row: Option<LeaseRow>, changes: &mut ChangeSet) {

@@ -296,7 +296,7 @@ mod tests {
             // Rebased onto v8, whatever its tag was.
             (Some("\"v8\""), Some("\"v6\""), Some("\"v8\""), false),
             (Some("\"v8\""), Some("\"v6\""), Some("\"v9\""), true),
-            // Bound to the very version: only one of the two can be applied, which is not asked here.
+            // Bound to the very version: only one of the two can be applied, another rule.
             (None, Some(before), Some("\"v8\""), false),
             (Some(before), Some("*"), Some("\"v8\""), false),
             // Perhaps the very version, which counts whatever is shown.

@@ -166,9 +166,14 @@ impl FaultInjector {
 
 /// The number after `hw-` in a request's body.
 pub(crate) fn find_write_number(text: &[u8]) -> Option<u32> {
-    let at = text.windows(3).position(|window| window == b"hw-")?;
-    let digits: String = text[at + 3..].iter().map(|byte| *byte as char).take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
+    find_number(text, "hw-")
+}
+
+/// The first number behind a prefix.
+pub(crate) fn find_number(text: &[u8], prefix: &str) -> Option<u32> {
+    let at = text.windows(prefix.len()).position(|window| window == prefix.as_bytes())?;
+    let digits = text[at + prefix.len()..].iter().map(|byte| *byte as char).take_while(char::is_ascii_digit);
+    digits.collect::<String>().parse().ok()
 }
 
 /// Forwards the requests of one connection until one side or a fault ends it.

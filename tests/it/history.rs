@@ -7,7 +7,8 @@
 
 mod caller;
 mod client;
-mod database_failures;
+pub(crate) mod database_failures;
+mod etag_map;
 mod follower;
 mod lifecycle;
 mod register_model;
@@ -51,6 +52,7 @@ const BASE_PLAN: Plan = Plan {
     completion_timeout: "1m",
     guarded_completion_timeout: "4s",
     external_writer: false,
+    rebases: false,
     lifecycle: false,
     database_failures: false,
     durability: "commit",
@@ -98,6 +100,21 @@ fn a_live_replica_reconciles_the_writes_of_a_killed_one() {
         store: Some(store),
         ..BASE_PLAN
     });
+}
+
+#[test]
+fn concurrent_rebases_lose_no_change_of_any_field() {
+    run_plan(Plan { name: "rebases", rebases: true, ..BASE_PLAN });
+}
+
+#[test]
+fn rebases_with_lost_responses_are_never_misreported() {
+    run_plan(Plan { name: "rebases, lost responses", fault_percent: 50, writes: 120, rebases: true, ..BASE_PLAN });
+}
+
+#[test]
+fn a_killed_gateway_reconciles_every_rebase_after_restart() {
+    run_plan(Plan { name: "rebases, kill -9", fault_percent: 40, writes: 100, kills: 3, rebases: true, ..BASE_PLAN });
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod response_matches_vendor_state;
 mod schemas;
 mod secret_leaks;
 mod shared_tokens;
+mod stored_batch_outcomes;
 mod stored_batches;
 mod support;
 mod system_health;

@@ -314,6 +314,11 @@ async fn models_and_their_schemas_are_described() {
     let schema = client.get("/models/contact/schema").send().await;
     assert_eq!(schema.header("content-type"), Some("application/schema+json"));
     assert_eq!(schema.json()["properties"]["email"]["format"], "email");
+    let known = client.get("/models/contact/schema").header("If-None-Match", schema.etag()).send().await;
+    known.assert_status(304);
+    assert_eq!((known.etag(), known.text.as_str()), (schema.etag(), ""));
+    let other = client.get("/models/asset/schema").header("If-None-Match", schema.etag()).send().await;
+    assert_ne!(other.assert_status(200).etag(), schema.etag());
     for (path, problem) in [
         ("/models/none", "model-not-found"),
         ("/models/none/crm/a", "model-not-found"),

@@ -11,7 +11,7 @@ use super::support::{BLUEDOLPHIN, MATRIX42, ProcessBuilder, Request, TestClient,
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-fn creates(count: usize) -> Value {
+pub(super) fn creates(count: usize) -> Value {
     let item = |n: usize| {
         json!({"id": format!("n{n}"), "method": "POST", "path": "/records/itsm",
             "body": {"collection": MATRIX42.collection(), "fields": (MATRIX42.new_record)(&format!("text {n}"))}})
@@ -19,7 +19,7 @@ fn creates(count: usize) -> Value {
     json!({"items": (0..count).map(item).collect::<Vec<_>>()})
 }
 
-async fn store(client: &TestClient, batch: &Value) -> String {
+pub(super) async fn store(client: &TestClient, batch: &Value) -> String {
     let accepted = client.request(Method::POST, "/batch").prefer("respond-async").json(batch).send().await;
     assert_eq!(accepted.assert_status(202).header("retry-after"), Some("1"));
     let path = accepted.header("location").expect("a location").to_owned();
@@ -27,7 +27,7 @@ async fn store(client: &TestClient, batch: &Value) -> String {
     path
 }
 
-async fn wait_until_over(client: &TestClient, path: &str) -> Value {
+pub(super) async fn wait_until_over(client: &TestClient, path: &str) -> Value {
     let until = Instant::now() + TIMEOUT;
     loop {
         let batch = client.get(&format!("{path}?limit=1000")).send().await.assert_status(200).json();
@@ -39,7 +39,7 @@ async fn wait_until_over(client: &TestClient, path: &str) -> Value {
     }
 }
 
-fn items(batch: &Value) -> &[Value] {
+pub(super) fn items(batch: &Value) -> &[Value] {
     batch["items"].as_array().expect("items")
 }
 
@@ -85,7 +85,7 @@ fn hold_creates(vendors: &Sandbox) {
 }
 
 /// Lets the vendor continue with all that it holds.
-fn release(vendors: &Sandbox) {
+pub(super) fn release(vendors: &Sandbox) {
     vendors.matrix42.faults.clear();
     vendors.matrix42.faults.release();
 }

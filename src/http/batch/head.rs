@@ -30,11 +30,24 @@ pub(in crate::http) struct BatchHead {
     pub(in crate::http) options: RawJson,
 }
 
+impl BatchHead {
+    /// How long ago the batch was stored.
+    pub(super) fn age(&self) -> Option<Duration> {
+        let started_at: jiff::Timestamp = self.started_at.parse().ok()?;
+        Some(Duration::try_from(jiff::Timestamp::now().duration_since(started_at)).unwrap_or_default())
+    }
+}
+
 /// How far a batch is.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(in crate::http) struct BatchState {
     pub(in crate::http) is_cancelled: bool,
     pub(in crate::http) finished_at: Option<String>,
+}
+
+/// The current time as all documents show times: to the millisecond.
+pub(in crate::http) fn now_text() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
 }
 
 /// The state in the row of a batch itself.

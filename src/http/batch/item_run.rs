@@ -21,8 +21,8 @@ use crate::system::SharedReads;
 /// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_secs(1);
-/// How long an operation may be missing in a store that can be read: where the store did not confirm
-/// an intent, it is written when the store can be written again.
+/// How long an operation may be missing in a store that can be read: an intent that the store did
+/// not confirm is written when it can be written again.
 const MAX_MISSING: Duration = Duration::from_mins(1);
 
 /// Problems of a response that say nothing of the write, and that another attempt may not meet.
@@ -168,7 +168,7 @@ impl ItemRun {
     }
 
     /// Follows the operation of the item to its end, and responds as its write alone would have.
-    /// Nothing is sent any more: the write is known by its operation, whatever becomes of its key.
+    /// Nothing is sent any more: the write is known by its operation, even if its key is free.
     async fn respond_at_end(
         &self,
         item: usize,

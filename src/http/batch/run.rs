@@ -40,8 +40,8 @@ pub(in crate::http) struct Runner {
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
     stop: Rc<Cell<Option<StopReason>>>,
-    /// Items that began in an earlier process, with their operations: they are followed to their end
-    /// even if their batch is cancelled.
+    /// Items that began in an earlier process, with their operations: they are followed to their
+    /// end even if their batch is cancelled.
     begun_items: HashMap<usize, OperationId>,
     /// What those items run with.
     accepted_state: Option<Rc<RequestState>>,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dependency::EndedItem;
-use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, parse_state};
+use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, now_text, parse_state};
 use super::interrupted_item::{OpenItem, find_begun, item_name, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
@@ -93,7 +93,7 @@ impl LoadedRows {
 }
 
 impl RunningBatch {
-    /// `None` for a batch that cannot be read.
+    /// `None` for a batch that cannot be read, or is too old to know which of its items have begun.
     pub(super) async fn load(
         shared: &Arc<SharedApiState>,
         journal: &Journal,
@@ -103,6 +103,10 @@ impl RunningBatch {
         let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
         let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(None) };
+        // The keys of items that have begun may be deleted by now.
+        if head.age().is_none_or(|age| age > journal.retention()) {
+            return Ok(None);
+        }
         let api = shared.load();
         let body = RawBatch::join(&head.options, &requests);
         let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
@@ -219,7 +223,7 @@ impl RunningBatch {
         self.poll_for_cancel().await;
         // A cancellation after the last item changed nothing.
         let is_cancelled = self.state.is_cancelled && self.requests.iter().any(|request| !request.is_empty());
-        let state = BatchState { is_cancelled, finished_at: Some(jiff::Timestamp::now().to_string()) };
+        let state = BatchState { is_cancelled, finished_at: Some(now_text()) };
         let left = self.requests.iter().enumerate().filter(|(_, request)| !request.is_empty());
         let mut rows: Vec<BatchRow> = left.map(|(item, request)| self.row_without_body(item, request)).collect();
         rows.push(BatchRow {

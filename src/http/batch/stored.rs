@@ -1,8 +1,8 @@
 //! Asynchronous batches (contract 4.10): kept in the journal, so that they resume after a crash and
 //! at another replica. The lease of a batch's id says who runs it.
 //!
-//! An item that had begun when its process died is begun again with the same key: it then has the
-//! outcome of its first beginning.
+//! An item that had begun when its process died is known by its operation: that is followed, and
+//! nothing is sent for it again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL};
+use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL, now_text};
 use super::outcome::ItemClass;
 use super::running::RunningBatch;
 use super::stored_form::RawBatch;
 use crate::http::batch_registry::{BatchMemory, RunGuard};
 use crate::http::state::SharedApiState;
-use crate::journal::{BatchRow, Journal, Lease, LeaseResult};
+use crate::journal::{BatchRow, IdempotencyClaim, IdempotencyState, Journal, JournalError, Lease, LeaseResult};
 use crate::problem::ProblemKind;
-use crate::record::JsonObjectWriter;
+use crate::record::{JsonObjectWriter, OperationId};
 
 /// How often a replica polls for batches that no process runs.
 const RESUME_INTERVAL: Duration = Duration::from_secs(2);
@@ -30,27 +30,39 @@ const MAX_OPEN: usize = 1000;
 /// A batch that is to be stored.
 pub(in crate::http) struct NewBatch {
     pub(in crate::http) id: Arc<str>,
+    operation: OperationId,
     rows: Vec<BatchRow>,
+    claim: Option<IdempotencyClaim>,
     memory: BatchMemory,
     /// A new id is free.
     guard: Option<RunGuard>,
 }
 
 /// Whether a batch is in the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::http) enum StoreResult {
     /// It is, and it runs.
     Stored,
     /// It is not, and nothing of it begins.
     NotStored,
+    /// It is not: it is a repetition of the batch of this id.
+    Repetition(OperationId),
+    /// It is not: another batch has its key.
+    KeyReused,
     /// The store has not said so. If it is, a process runs it.
     Unknown,
 }
 
 impl NewBatch {
     /// The rows of a batch.
-    pub(in crate::http) fn new(shared: &SharedApiState, head: &BatchHead, raw: &RawBatch, memory: BatchMemory) -> Self {
-        let id: Arc<str> = uuid::Uuid::now_v7().to_string().into();
+    pub(in crate::http) fn new(
+        shared: &SharedApiState,
+        head: &BatchHead,
+        (raw, claim): (&RawBatch, Option<IdempotencyClaim>),
+        memory: BatchMemory,
+    ) -> Self {
+        let operation = OperationId::new();
+        let id: Arc<str> = operation.as_str().into();
         let row = |position: usize, request: String| BatchRow {
             id: Arc::clone(&id),
             position: i64::try_from(position).unwrap_or(i64::MAX),
@@ -62,7 +74,7 @@ impl NewBatch {
         let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head) }];
         rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
         let guard = shared.load().process.batches.claim(&id);
-        Self { id, rows, memory, guard }
+        Self { id, operation, rows, claim, memory, guard }
     }
 
     /// Saves the batch and begins it. It continues when the caller waits no longer.
@@ -72,24 +84,32 @@ impl NewBatch {
         let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, &self.id, LEASE_TTL).await else {
             return StoreResult::NotStored;
         };
-        let stored = match journal.save_batch_rows(self.rows).await {
-            Ok(()) => StoreResult::Stored,
-            Err(_) => find_stored(&journal, &self.id).await,
+        let stored = match journal.store_batch(&self.operation, self.rows, self.claim).await {
+            Ok(None) => StoreResult::Stored,
+            Ok(Some(IdempotencyState::Running(first))) => StoreResult::Repetition(first),
+            Ok(Some(_)) => StoreResult::KeyReused,
+            Err(error) => find_stored(&journal, &self.id, &error).await,
         };
         if stored == StoreResult::Stored {
             let (id, memory, guard) = (self.id, self.memory, self.guard);
             actix_web::rt::spawn(run(shared, journal, id, lease, memory, guard));
+        } else if stored != StoreResult::Unknown {
+            // A lease that is not released expires.
+            let _ = journal.release(&lease).await;
         }
         stored
     }
 }
 
 /// Whether rows are in the store that it did not confirm.
-async fn find_stored(journal: &Journal, id: &str) -> StoreResult {
+async fn find_stored(journal: &Journal, id: &str, error: &JournalError) -> StoreResult {
+    // A server can still commit what this process gave up. What a failed commit has left of a file
+    // comes back after a crash, unless a later one has taken its place.
+    let is_rolled_back =
+        *error != JournalError::CommitUnknown || (!journal.is_shared() && journal.ping().await.is_ok());
     match journal.batch_rows(id, BatchRow::HEAD, 1).await {
         Ok(rows) if !rows.is_empty() => StoreResult::Stored,
-        // A server can still commit what this process gave up.
-        Ok(_) if !journal.is_shared() => StoreResult::NotStored,
+        Ok(_) if is_rolled_back => StoreResult::NotStored,
         Ok(_) | Err(_) => StoreResult::Unknown,
     }
 }
@@ -159,12 +179,13 @@ async fn run(
     let _ = journal.release(&lease).await;
 }
 
-/// Ends a batch that another version has stored and this one cannot read, so that it does not stay
-/// open for ever. The outcome of items that have not ended is unknown: they may have begun.
+/// Ends a batch that another version has stored and this one cannot read, or that is too old, so
+/// that it does not stay open for ever. The outcome of items that have not ended is unknown: they
+/// may have begun.
 async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
     tracing::error!(batch = &**id, "a stored batch cannot be read; what is left of it is ended as unknown");
     let Ok(rows) = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await else { return };
-    let finished_at = Some(jiff::Timestamp::now().to_string());
+    let finished_at = Some(now_text());
     let state = BatchState { is_cancelled: true, finished_at };
     let end = |row: BatchRow| match row.position {
         BatchRow::HEAD => BatchRow { status: 0, response: serde_json::to_string(&state).ok(), ..row },
@@ -185,7 +206,8 @@ async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
 fn unreadable_item(row: &BatchRow) -> String {
     let item: Value = serde_json::from_str(&row.request).unwrap_or_default();
     let id = item.get("id").and_then(Value::as_str).map_or_else(|| row.position.to_string(), str::to_owned);
-    let detail = "the gateway cannot read this batch any more; look for the write among the operations";
+    let detail = "the gateway cannot continue this batch: another version has stored it, or its items are no longer \
+                  kept; look for the write among the operations";
     let problem = ProblemKind::OutcomeUnknown.with_detail(detail);
     JsonObjectWriter::new()
         .string("id", &id)
@@ -193,4 +215,45 @@ fn unreadable_item(row: &BatchRow) -> String {
         .raw("headers", r#"{"content-type":"application/problem+json"}"#)
         .serialized("body", &problem.to_stored_json(None, None))
         .finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::journal::JournalSettings;
+
+    async fn open(url: &str) -> Journal {
+        let settings = JournalSettings { url: url.to_owned(), ..JournalSettings::default() };
+        Journal::open(settings, Arc::new(())).await.expect("a store")
+    }
+
+    #[tokio::test]
+    async fn a_failed_commit_is_undone_only_if_a_later_one_succeeds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        let journal = open(&format!("sqlite:{}", path.display())).await;
+        let row = |id: &str| BatchRow {
+            id: id.into(),
+            position: BatchRow::HEAD,
+            status: BatchRow::OPEN,
+            request: String::new(),
+            response: None,
+        };
+        journal.save_batch_rows(vec![row("there")]).await.expect("saved");
+        let (unknown, unavailable) = (JournalError::CommitUnknown, JournalError::Unavailable);
+        assert_eq!(find_stored(&journal, "there", &unknown).await, StoreResult::Stored);
+        assert_eq!(find_stored(&journal, "missing", &unknown).await, StoreResult::NotStored);
+        let file = rusqlite::Connection::open(&path).expect("a connection");
+        let fails = "CREATE TRIGGER fails BEFORE INSERT ON instance BEGIN SELECT RAISE(ABORT, 'fails'); END";
+        file.execute_batch(fails).expect("a trigger");
+        assert_eq!(find_stored(&journal, "missing", &unknown).await, StoreResult::Unknown);
+        assert_eq!(find_stored(&journal, "missing", &unavailable).await, StoreResult::NotStored, "none was sent");
+        assert_eq!(find_stored(&journal, "there", &unknown).await, StoreResult::Stored);
+        file.execute_batch("DROP TRIGGER fails").expect("no trigger");
+        assert!(journal.close(Duration::from_secs(30)).await);
+        assert_eq!(find_stored(&journal, "missing", &unknown).await, StoreResult::Unknown);
+        assert_eq!(find_stored(&journal, "missing", &unavailable).await, StoreResult::Unknown, "nobody can read it");
+    }
 }

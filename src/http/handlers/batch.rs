@@ -57,6 +57,7 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
     let ParsedBatch { as_lines, body, key, prefer, request, memory } = parse(&context, WriteMode::Execute).await?;
     if prefer.respond_async {
         let raw = RawBatch::parse(&body)?;
+        let key = key.map(|key| (key, headers::fingerprint("POST", "/batch", "", &body, None)));
         return stored_batches::begin(&context, shared.0, (key, request.systems(), raw, memory), prefer.wait).await;
     }
     respond(&context, WriteMode::Execute, (key, as_lines), (request, memory)).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderName, LOCATION, RETRY_AFTER};
+use actix_web::http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::access::Permission;
@@ -21,7 +21,7 @@ use crate::http::openapi::{BatchListParams, BatchPath, StoredBatch};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::SharedApiState;
-use crate::journal::{BatchRow, JournalError};
+use crate::journal::{BatchRow, IdempotencyClaim, JournalError};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::JsonObjectWriter;
 
@@ -31,51 +31,81 @@ const WAIT_POLL: Duration = Duration::from_millis(100);
 /// The items in the response to a batch that has just been stored.
 const FIRST_PAGE: usize = 100;
 
+/// A key of a caller, and what it is bound to.
+type BoundKey = (String, [u8; 32]);
+
+/// What the keys of asynchronous batches begin with. No key of a caller holds a space.
+const KEY_PREFIX: &str = "asynchronous batch: ";
+
 /// Stores a batch and begins it: 202, or its whole response if it is over within `wait`. `asked` is
-/// its key, the systems that it names, its text and its memory.
+/// its key, the systems that it names, its text and its memory. A repetition is the first batch.
 ///
 /// # Errors
-/// 503 where nothing of it begins; 504 where the store has not said so.
+/// 422 for another batch's key; 503 where nothing of it begins; 504 where the store has not said
+/// so.
 pub(super) async fn begin(
     context: &RequestContext,
     shared: Arc<SharedApiState>,
-    asked: (Option<String>, Vec<String>, RawBatch, BatchMemory),
+    asked: (Option<BoundKey>, Vec<String>, RawBatch, BatchMemory),
     wait: Option<Duration>,
 ) -> HandlerResult {
     let (key, systems, raw, memory) = asked;
+    let (key, fingerprint) = key.unzip();
+    let caller = context.caller()?.clone();
+    let claim = key.iter().zip(fingerprint).next().map(|(key, fingerprint)| IdempotencyClaim {
+        caller: caller.name().0.to_string(),
+        key: [KEY_PREFIX, key].concat(),
+        fingerprint,
+        is_of_stored_batch: true,
+    });
     let head = BatchHead {
-        caller: context.caller()?.clone(),
+        caller,
         has_token: context.api().authenticator.has_tokens(),
         request_id: context.state().request_id.0.to_string(),
-        started_at: jiff::Timestamp::now().to_string(),
+        started_at: head::now_text(),
         systems,
         key,
         options: raw.options(),
     };
-    let batch = NewBatch::new(&shared, &head, &raw, memory);
-    let id = batch.id.to_string();
+    let batch = NewBatch::new(&shared, &head, (&raw, claim), memory);
+    let mut id = batch.id.to_string();
+    let mut is_repetition = false;
     // It continues without this request, which only waits for it.
     let stored = context.before_deadline(actix_web::rt::spawn(batch.begin(shared))).await;
     match stored {
-        Ok(Ok(StoreResult::Stored)) => {}
+        Ok(Ok(StoreResult::Stored)) => context.api().metrics.batch_size(raw.len()),
+        Ok(Ok(StoreResult::Repetition(first))) => {
+            context.api().metrics.idempotent_replay();
+            (id, is_repetition) = (first.as_str().to_owned(), true);
+        }
+        Ok(Ok(StoreResult::KeyReused)) => return Err(key_reused().into()),
         Ok(Ok(StoreResult::NotStored)) => return Err(journal_unavailable(&JournalError::Unavailable).into()),
         Ok(Ok(StoreResult::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
     }
-    context.api().metrics.batch_size(raw.len());
     // Its items are in flight by themselves.
     if let Some(admitted) = context.state().admitted() {
         admitted.release_place();
     }
-    match wait_for_end(context, &id, raw.len(), wait).await {
-        Ok(Some(response)) => Ok(response),
+    let mut shown = match wait_for_end(context, &id, raw.len(), wait).await {
+        Ok(Some(shown)) => shown,
         // The batch runs, whether or not the store can be read now.
         Ok(None) | Err(_) => match find(context, &id).await {
             Ok(batch) => {
-                respond_accepted(context, &batch).await.or_else(|_| Ok(accepted_unread(&id, &head, raw.len())))
+                respond_accepted(context, &batch).await.unwrap_or_else(|_| accepted_unread(&id, &head, raw.len()))
             }
-            Err(_) => Ok(accepted_unread(&id, &head, raw.len())),
+            Err(_) => accepted_unread(&id, &head, raw.len()),
         },
+    };
+    if is_repetition {
+        shown.headers_mut().insert(response::H_IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
+    Ok(shown)
+}
+
+/// 422: the key of another batch.
+fn key_reused() -> Problem {
+    let detail = "This Idempotency-Key was used before with another batch. Use a new key for a new batch.";
+    ProblemKind::IdempotencyKeyReused.with_detail(detail)
 }
 
 /// The whole response to a batch that is over before its caller stops waiting.

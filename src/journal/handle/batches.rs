@@ -4,28 +4,50 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Journal;
-use crate::journal::batches::{self, BatchRow};
+use crate::journal::batches::{self, BatchKey, BatchRow};
 use crate::journal::command::{Command, CommandResult};
 use crate::journal::error::JournalError;
-use crate::journal::model::Lease;
+use crate::journal::model::{IdempotencyClaim, IdempotencyState, Lease};
 use crate::journal::sql::replace_nul;
 use crate::record::OperationId;
 
 impl Journal {
+    /// Stores a new batch, all of its rows or none, and claims its key. If the key is not free,
+    /// nothing is stored, and the result is its state: [`IdempotencyState::Running`] with the id of
+    /// the batch that has it, or [`IdempotencyState::Mismatch`].
+    ///
+    /// # Errors
+    /// `Unavailable`: it was not stored. `CommitUnknown`: it may have been.
+    pub async fn store_batch(
+        &self,
+        id: &OperationId,
+        rows: Vec<BatchRow>,
+        claim: Option<IdempotencyClaim>,
+    ) -> Result<Option<IdempotencyState>, JournalError> {
+        let key = claim.map(|claim| BatchKey {
+            claim: IdempotencyClaim { caller: replace_nul(claim.caller), key: replace_nul(claim.key), ..claim },
+            batch: id.clone(),
+        });
+        match self.submit(Command::StoreBatch { rows: rows.into(), key }).await? {
+            CommandResult::BatchStored(taken) => Ok(taken),
+            _ => Err(JournalError::Unavailable),
+        }
+    }
+
     /// Saves rows of a batch, all or none; each replaces the row of its position, unless that is of
     /// an item or of a batch that has ended.
     ///
     /// # Errors
-    /// `Unavailable`: they may not have been saved.
+    /// `Unavailable`: they were not saved. `CommitUnknown`: they may have been.
     pub async fn save_batch_rows(&self, rows: Vec<BatchRow>) -> Result<(), JournalError> {
         self.submit(Command::SaveBatchRows { rows: rows.into(), lease: None }).await.map(|_| ())
     }
 
-    /// The same for the one that runs a batch. `false` = its lease is no longer held, and nothing is
-    /// saved: another process has the batch.
+    /// The same for the one that runs a batch. `false` = its lease is no longer held, and nothing
+    /// is saved: another process has the batch.
     ///
     /// # Errors
-    /// `Unavailable`: they may not have been saved.
+    /// `Unavailable`: they were not saved. `CommitUnknown`: they may have been.
     pub async fn save_rows_of_running_batch(&self, lease: &Lease, rows: Vec<BatchRow>) -> Result<bool, JournalError> {
         let command = Command::SaveBatchRows { rows: rows.into(), lease: Some(lease.clone()) };
         Ok(matches!(self.submit(command).await?, CommandResult::BatchRowsSaved(true)))
@@ -79,8 +101,8 @@ impl Journal {
         Ok(usize::try_from(size.await?).unwrap_or_default())
     }
 
-    /// Which idempotency keys of a caller are claimed, and by which operation: of these, and of those
-    /// that begin with `prefix`. A key is claimed from the intent of its write on.
+    /// Which idempotency keys of a caller are claimed, and by which operation: of these, and of
+    /// those that begin with `prefix`. A key is claimed from the intent of its write on.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

@@ -1,10 +1,12 @@
 //! The rows of asynchronous batches.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::fixtures::test_databases;
-use super::samples::intent_with_key;
-use crate::journal::{BatchRow, BeginResult};
+use super::samples::{claim, intent_with_key};
+use crate::journal::{BatchRow, BeginResult, IdempotencyClaim, IdempotencyState, Journal, JournalError, LeaseResult};
+use crate::record::OperationId;
 
 fn row(position: i64, status: i64, text: &str) -> BatchRow {
     BatchRow { id: "b".into(), position, status, request: text.to_owned(), response: Some(text.to_owned()) }
@@ -50,4 +52,79 @@ async fn a_key_is_claimed_from_the_intent_on() {
         assert!(claimed("billing", "batch x ", &["other"]).await.is_empty());
         assert!(claimed("other", "batch k ", &["batch k a"]).await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn rows_of_a_lost_lease_are_not_saved() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let acquire = async || match store.acquire("/batches", "b", Duration::from_secs(15)).await {
+            Ok(LeaseResult::Lease(lease)) => lease,
+            other => panic!("{other:?}"),
+        };
+        let text = async || store.batch_rows("b", 0, 1).await.expect("rows").remove(0).request;
+        store
+            .save_batch_rows(vec![row(BatchRow::HEAD, BatchRow::OPEN, "open"), row(0, 0, "waits")])
+            .await
+            .expect("saved");
+        let first = acquire().await;
+        assert_eq!(store.save_rows_of_running_batch(&first, vec![row(0, 0, "runs")]).await, Ok(true));
+        assert_eq!(text().await, "runs");
+        store.advance_clock(Duration::from_secs(16));
+        let late = || vec![row(BatchRow::HEAD, 0, "late"), row(0, 1, "late")];
+        assert_eq!(store.save_rows_of_running_batch(&first, late()).await, Ok(false), "it has expired");
+        let second = acquire().await;
+        assert_eq!(store.save_rows_of_running_batch(&first, late()).await, Ok(false), "another has it");
+        assert_eq!(text().await, "runs");
+        assert_eq!(store.save_rows_of_running_batch(&second, vec![row(0, 1, "ended")]).await, Ok(true));
+        assert_eq!((text().await.as_str(), store.open_batches(10).await), ("ended", Ok(vec!["b".to_owned()])));
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_batch_whose_commit_stalls_may_be_there() {
+    for database in test_databases().await.into_iter().filter(|database| database.is_shared) {
+        let store = database.open().await;
+        database.stall_one_commit("batch_row", "RETURN NULL").await;
+        let row = |id: &str| BatchRow { id: id.into(), ..row(BatchRow::HEAD, BatchRow::OPEN, "open") };
+        assert_eq!(store.save_batch_rows(vec![row("a")]).await, Err(JournalError::CommitUnknown));
+        store.wait_until_healthy().await;
+        database.execute("ALTER TABLE batch_row ADD CHECK (id <> 'refused')").await;
+        assert_eq!(store.save_batch_rows(vec![row("refused")]).await, Err(JournalError::Unavailable), "certainly not");
+        assert!(store.batch_rows("refused", BatchRow::HEAD, 1).await.expect("rows").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_of_the_batches_with_a_key_is_stored() {
+    for database in test_databases().await {
+        let one = database.open().await;
+        let two = if database.is_shared { database.open().await } else { one.clone() };
+        check_one_batch_per_key(&one, &two).await;
+    }
+}
+
+async fn check_one_batch_per_key(one: &Journal, two: &Journal) {
+    let store = async |store: &Journal, id: &OperationId, claim: IdempotencyClaim| {
+        let head = BatchRow { id: id.as_str().into(), ..row(BatchRow::HEAD, BatchRow::OPEN, "open") };
+        store.store_batch(id, vec![head], Some(claim)).await.expect("a result")
+    };
+    let ids: Vec<OperationId> = (0..20).map(|_| OperationId::new()).collect();
+    let at_once =
+        ids.iter().enumerate().map(|(index, id)| store(if index % 2 == 0 { one } else { two }, id, claim("b")));
+    let results = futures_util::future::join_all(at_once).await;
+    let stored = one.open_batches(100).await.expect("ids");
+    assert_eq!(stored.len(), 1, "{stored:?}");
+    let first = OperationId::parse(&stored[0]).expect("an id");
+    for (id, result) in ids.iter().zip(results) {
+        let expected = (*id != first).then(|| IdempotencyState::Running(first.clone()));
+        assert_eq!(result, expected);
+    }
+    let other = IdempotencyClaim { fingerprint: [8; 32], ..claim("b") };
+    assert_eq!(store(two, &OperationId::new(), other).await, Some(IdempotencyState::Mismatch));
+    assert_eq!(store(two, &OperationId::new(), claim("c")).await, None, "another key");
+    let of_another = IdempotencyClaim { caller: "shop".into(), ..claim("b") };
+    assert_eq!(store(two, &OperationId::new(), of_another).await, None, "another caller");
+    one.advance_clock(Duration::from_hours(24 * 90));
+    assert_eq!(store(one, &OperationId::new(), claim("b")).await, None, "it is not kept any more");
 }

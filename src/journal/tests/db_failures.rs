@@ -291,13 +291,7 @@ async fn an_unconfirmed_begin_returns_commit_unknown_and_ends_not_applied() {
 
 async fn check_slow_commit(database: &TestDatabase, end: &str) {
     let store = database.open().await;
-    // One stall, longer than two attempts may take.
-    database.execute("CREATE SEQUENCE stalls").await;
-    let stall = format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(16); {end}; END IF; RETURN NULL; END");
-    database.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
-    let trigger = "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON ledger DEFERRABLE INITIALLY DEFERRED \
-                      FOR EACH ROW EXECUTE FUNCTION stall()";
-    database.execute(trigger).await;
+    database.stall_one_commit("ledger", end).await;
     let write = intent_with_key("A:1", "k");
     let id = write.operation.clone();
     assert_eq!(store.begin(write).await, Err(JournalError::CommitUnknown));

@@ -112,6 +112,19 @@ impl TestDatabase {
         }
     }
 
+    /// One commit that changes a table stalls, longer than two attempts may take.
+    pub(super) async fn stall_one_commit(&self, table: &str, end: &str) {
+        self.execute("CREATE SEQUENCE stalls").await;
+        let stall =
+            format!("BEGIN IF nextval('stalls') = 1 THEN PERFORM pg_sleep(16); {end}; END IF; RETURN NULL; END");
+        self.execute(&format!("CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $${stall}$$")).await;
+        let trigger = format!(
+            "CREATE CONSTRAINT TRIGGER stall AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION stall()"
+        );
+        self.execute(&trigger).await;
+    }
+
     /// Keeps every writer out until the lock is dropped.
     pub(super) async fn lock(&self) -> DatabaseLock {
         if self.is_shared {

@@ -131,3 +131,40 @@ async fn a_saved_token_replaces_the_earlier_one_and_is_read_by_all() {
         assert!(reader.token("itsm").await.is_ok_and(|token| token.is_some()));
     }
 }
+
+#[tokio::test]
+async fn a_key_of_a_stored_batch_lives_as_long_as_the_batch() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let keyed = |key: &str, batch: Option<&str>, is_of_stored_batch: bool| {
+            let claim = IdempotencyClaim { is_of_stored_batch, ..claim(key) };
+            Intent { batch: batch.map(Into::into), idempotency: Some(claim), ..intent(key) }
+        };
+        let (direct, stored) = (keyed("direct", Some("r/a"), false), keyed("stored", Some("r/b"), true));
+        let left = keyed("left", Some("r/c"), true);
+        for write in [keyed("single", None, false), direct, stored] {
+            let operation = write.operation.clone();
+            assert_eq!(store.begin(write).await, Ok(BeginResult::Started));
+            assert_eq!(store.finish(applied_outcome(&operation)).await, Ok(true));
+        }
+        assert_eq!(store.begin(left.clone()).await, Ok(BeginResult::Started));
+        store.kill().await;
+        // The next process does not know what kind of batch the write is of.
+        let store = database.open().await;
+        store.advance_clock(Duration::from_secs(10));
+        assert_eq!(store.adopt(10).await.expect("adopted").len(), 1);
+        assert_eq!(store.finish(applied_outcome(&left.operation)).await, Ok(true));
+        let is_there = async |key: &str| store.lookup_idempotency_key(&claim(key)).await.expect("read").is_some();
+        let all = async || {
+            [is_there("single").await, is_there("direct").await, is_there("stored").await, is_there("left").await]
+        };
+        assert_eq!(all().await, [true; 4]);
+        store.advance_clock(Duration::from_hours(25));
+        store.run_heartbeat().await;
+        assert_eq!(all().await, [false, false, true, true]);
+        let claimed = store.claimed_keys("billing", "s", Vec::new()).await.expect("keys");
+        assert_eq!(claimed.into_keys().collect::<Vec<_>>(), ["stored"], "the others are deleted");
+        store.advance_clock(Duration::from_hours(24 * 90));
+        assert_eq!(all().await, [false; 4]);
+    }
+}

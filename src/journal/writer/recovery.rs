@@ -114,7 +114,12 @@ impl Writer {
             }
             self.retry_queue.push_back(cancel);
         }
-        queued.send_response(Err(JournalError::Unavailable));
+        let is_unknown = queued.commit_state == CommitState::Unknown;
+        let error = match &queued.command {
+            Command::StoreBatch { .. } | Command::SaveBatchRows { .. } if is_unknown => JournalError::CommitUnknown,
+            _ => JournalError::Unavailable,
+        };
+        queued.send_response(Err(error));
         if queued.must_persist() {
             queued.is_retry = true;
             self.retry_queue.push_back(queued);

@@ -221,6 +221,7 @@ impl Caller<'_> {
             2 => Some("respond-async, wait=1"),
             _ => None,
         };
+        let prefer = prefer.into_iter().chain(self.run.plan.rebases.then_some("rebase=disjoint"));
         headers.extend(prefer.map(|prefer| ("Prefer".to_owned(), prefer.to_owned())));
         let call = self.run.now();
         Write {

@@ -51,19 +51,19 @@ pub(crate) fn disturb_postgres(url: &str, seed: u64, should_continue: impl Fn() 
     counts
 }
 
-async fn connect(url: &str) -> Client {
+pub(crate) async fn connect(url: &str) -> Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a server");
     tokio::spawn(connection);
     client
 }
 
 /// Ends all connections to a database, as a stopping server does.
-async fn terminate(admin: &Client, name: &str) {
+pub(crate) async fn terminate(admin: &Client, name: &str) {
     let all = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
     admin.batch_execute(&all).await.expect("ended");
 }
 
-async fn allow_connections(admin: &Client, name: &str, allowed: bool) {
+pub(crate) async fn allow_connections(admin: &Client, name: &str, allowed: bool) {
     admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}")).await.expect("altered");
 }
 

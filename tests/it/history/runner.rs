@@ -1,6 +1,5 @@
 //! One run: vendors, proxies, gateways, callers; then a quiet phase in which every write must end.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 use super::caller::{Caller, ObservedRead, Write, is_conclusive};
 use super::client::Client;
 use super::database_failures::{disturb_postgres, disturb_sqlite};
+use super::etag_map::EtagMap;
 use super::follower::Follower;
 use super::register_model::FIRST_EXTERNAL_VALUE;
 use super::vendors::{VENDORS, Vendors};
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) guarded_completion_timeout: &'static str,
     /// Whether there are writes past the gateway.
     pub(crate) external_writer: bool,
+    /// Whether writes rebase, while another field of the records is changed past the gateway.
+    pub(crate) rebases: bool,
     /// Whether records are created and deleted, instead of the run's own ones changed.
     pub(crate) lifecycle: bool,
     /// Whether the database breaks connections, restarts and is locked.
@@ -62,31 +64,6 @@ pub(crate) struct ExternalWrite {
     pub(crate) value: u32,
     pub(crate) started_at: i64,
     pub(crate) returned_at: i64,
-}
-
-/// Which value an ETag stands for.
-#[derive(Default)]
-pub(crate) struct EtagMap(Mutex<HashMap<(usize, usize), HashMap<String, u32>>>);
-
-impl EtagMap {
-    /// Notes one; an ETag stands for one value, and a value has one ETag.
-    pub(crate) fn record(&self, system: usize, record: usize, tag: &str, value: u32) {
-        let mut all = self.0.lock().unwrap();
-        let tags = all.entry((system, record)).or_default();
-        let before = tags.insert(tag.to_owned(), value);
-        assert!(before.is_none_or(|before| before == value), "{tag} stands for {before:?} and {value}");
-        if before.is_none() {
-            let with_it = tags.values().filter(|other| **other == value).count();
-            assert_eq!(with_it, 1, "the state {value} of {system}/{record} has more than one tag");
-        }
-    }
-
-    /// An ETag of an older value than this.
-    pub(crate) fn find_older(&self, system: usize, record: usize, value: u32) -> Option<(String, u32)> {
-        let all = self.0.lock().unwrap();
-        let mut others = all.get(&(system, record))?.iter().filter(|(_, other)| **other < value);
-        others.next().map(|(tag, value)| (tag.clone(), *value))
-    }
 }
 
 /// A run and everything noted in it.
@@ -157,6 +134,7 @@ impl Run {
         let replicas: Vec<_> = (0..plan.replicas).map(replica).collect();
         Self {
             available: replicas.iter().map(|_| AtomicBool::new(true)).collect(),
+            etags: EtagMap::new(!plan.rebases),
             plan,
             seed,
             vendors,
@@ -166,7 +144,6 @@ impl Run {
             clock: Instant::now(),
             next_value: AtomicU32::new(1),
             disconnected_writes: AtomicUsize::new(0),
-            etags: EtagMap::default(),
             reads: Mutex::default(),
             writes: Mutex::default(),
             external_writes: Mutex::default(),
@@ -225,6 +202,9 @@ impl Run {
             if self.plan.external_writer {
                 scope.spawn(|| self.write_externally());
             }
+            if self.plan.rebases {
+                scope.spawn(|| self.touch_records());
+            }
             scope.spawn(|| {
                 let mut random = Rng::with_seed(self.seed.wrapping_add(55));
                 let address = || self.pick_address(&mut random);
@@ -268,6 +248,19 @@ impl Run {
             });
             value += 1;
             std::thread::sleep(Duration::from_millis(random.u64(2..25)));
+        }
+    }
+
+    /// Makes tags stale: another field of the records changes.
+    fn touch_records(&self) {
+        let mut random = Rng::with_seed(self.seed.wrapping_add(66));
+        for number in 1.. {
+            if !self.has_active_callers() {
+                return;
+            }
+            let (system, record) = (random.usize(0..VENDORS.len()), random.usize(0..self.record_count()));
+            self.vendors.touch(system, record, number);
+            std::thread::sleep(Duration::from_millis(random.u64(0..4)));
         }
     }
 

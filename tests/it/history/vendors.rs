@@ -8,7 +8,7 @@ use std::time::Duration;
 use records_gateway::sandbox::{CallKind, Change, InjectedFault, Sandbox};
 use serde_json::{Value, json};
 
-use crate::fault_proxy::find_write_number;
+use crate::fault_proxy::{find_number, find_write_number};
 pub(crate) use crate::support::HISTORY_VENDORS as VENDORS;
 use crate::support::VendorFixture;
 
@@ -36,6 +36,8 @@ pub(crate) struct HistoryVendor {
     pub(crate) insert_deletable: fn(&Sandbox, u32) -> String,
     /// A write past the gateway; whether the record is there.
     pub(crate) write: fn(&Sandbox, &str, String) -> bool,
+    /// Sets another field past the gateway, which leaves the value alone.
+    pub(crate) touch: fn(&Sandbox, &str, String),
     /// Every record that is there, with the text that holds its value.
     pub(crate) records: fn(&Sandbox) -> Vec<KeyAndText>,
     pub(crate) changes: fn(&Sandbox) -> Vec<Change>,
@@ -134,6 +136,11 @@ impl Vendors {
         assert!(written, "the record is there");
     }
 
+    /// Changes another field of a record past the gateway.
+    pub(crate) fn touch(&self, system: usize, record: usize, number: u32) {
+        (VENDORS[system].touch)(&self.sandbox, &self.records[system][record], format!("{TOUCH}{number}"));
+    }
+
     /// Inserts a record that can be deleted at once; returns its key.
     pub(crate) fn insert_deletable(&self, system: usize, number: u32) -> String {
         (VENDORS[system].insert_deletable)(&self.sandbox, number)
@@ -157,23 +164,61 @@ impl Vendors {
         changes.iter().filter(|change| change.id == key).filter_map(value_of_change).collect()
     }
 
-    /// The values that each record has had, in the order in which they took effect.
-    pub(crate) fn history(&self) -> HashMap<(usize, usize), Vec<u32>> {
-        let mut history: HashMap<_, Vec<u32>> = HashMap::new();
+    /// What each record has been, in the order in which it took effect. Records besides the run's
+    /// own are created and deleted.
+    fn states(&self) -> HashMap<(usize, usize), Vec<State>> {
+        let mut states: HashMap<_, Vec<State>> = HashMap::new();
         for (system, vendor) in VENDORS.iter().enumerate() {
             let records = self.records[system].iter().enumerate();
             let index: HashMap<&str, usize> = records.map(|(at, key)| (key.as_str(), at)).collect();
             for change in (vendor.changes)(&self.sandbox) {
-                // Records besides the run's own are created and deleted.
                 if let Some(record) = index.get(change.id.as_str()) {
-                    let value = value_of_change(&change).expect("a value");
-                    history.entry((system, *record)).or_default().push(value);
+                    let text = change.record.to_string();
+                    let touched = find_number(text.as_bytes(), TOUCH).unwrap_or_default();
+                    let state = State { value: value_of_change(&change).expect("a value"), touched };
+                    states.entry((system, *record)).or_default().push(state);
                 }
             }
         }
-        history
+        states
+    }
+
+    /// The values that each record has had, in the order in which they took effect.
+    pub(crate) fn history(&self) -> HashMap<(usize, usize), Vec<u32>> {
+        let values = |states: Vec<State>| {
+            let mut before = State { value: 0, touched: 0 };
+            let mut values = Vec::new();
+            for state in states {
+                // A change of the other field alone is none of the value.
+                if state.value != before.value || state.touched == before.touched {
+                    values.push(state.value);
+                }
+                before = state;
+            }
+            values
+        };
+        self.states().into_iter().map(|(record, states)| (record, values(states))).collect()
+    }
+
+    /// The records where a write has taken back a change of the other field, where the vendor
+    /// compares versions.
+    pub(crate) fn lost_touches(&self) -> Vec<String> {
+        let is_lost = |states: &[State]| !states.is_sorted_by_key(|state| state.touched);
+        let states = self.states().into_iter().filter(|((system, _), states)| !is_guarded(*system) && is_lost(states));
+        states.map(|((system, record), states)| format!("{}/{record}: {states:?}", system_name(system))).collect()
     }
 }
+
+/// What a record has been.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    value: u32,
+    /// The number of the latest change of its other field; 0 before the first.
+    touched: u32,
+}
+
+/// What the text of the other field begins with.
+const TOUCH: &str = "touch-";
 
 fn value_of_change(change: &Change) -> Option<u32> {
     find_write_number(change.record.to_string().as_bytes())
