@@ -18,7 +18,7 @@ use clap_complete::Shell;
 pub use self::client_args::{ClientCommand, Connection, Preconditions, RecordAddress, WriteOptions};
 
 use crate::config::{self, Config};
-use crate::record::sha256;
+use crate::record::{parse_time, sha256};
 use crate::telemetry::LogFormat;
 
 /// The version, and the revision that it was built from.
@@ -151,7 +151,7 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Only entries before this time
-        #[arg(long, value_name = "RFC3339")]
+        #[arg(long, value_name = "RFC3339", value_parser = parse_until)]
         until: jiff::Timestamp,
         /// The file to write, which must not exist
         #[arg(long, value_name = "FILE")]
@@ -163,7 +163,7 @@ pub enum LedgerCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Only entries before this time
-        #[arg(long, value_name = "RFC3339")]
+        #[arg(long, value_name = "RFC3339", value_parser = parse_until)]
         until: jiff::Timestamp,
         /// The export, which is compared with the ledger first
         #[arg(long, value_name = "FILE")]
@@ -172,6 +172,10 @@ pub enum LedgerCommand {
 }
 
 /// Parses 64 hexadecimal digits; returns them in lower case.
+fn parse_until(text: &str) -> Result<jiff::Timestamp, &'static str> {
+    parse_time(text).ok_or("it must be a time with a zone, such as 2026-01-31T00:00:00Z")
+}
+
 fn parse_hash(text: &str) -> Result<String, String> {
     let mut bytes = [0; 32];
     const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 64 hexadecimal digits".to_owned())?;

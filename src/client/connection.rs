@@ -116,8 +116,9 @@ impl<'c> Gateway<'c> {
 
     fn not_the_gateway(&self, status: u16, is_read: bool) -> CommandError {
         let message = format!("{}: status {status} without JSON; is it the gateway's address?", self.url);
-        let exit = if !is_read && status >= 500 { Exit::OutcomeUnknown } else { Exit::ServerError };
-        CommandError { exit, message }
+        // Only a refusal by what stands before the gateway says that the write was not made.
+        let is_unknown = !is_read && !(400..500).contains(&status);
+        CommandError { exit: if is_unknown { Exit::OutcomeUnknown } else { Exit::ServerError }, message }
     }
 
     /// Polls the operation of a queued write until it has ended. It may still run at the end.

@@ -15,6 +15,8 @@ pub(super) fn exit_of(response: &Response) -> Exit {
         412 => Exit::Stale,
         400..=499 => Exit::Refused,
         _ if problem_name(&response.body) == Some("outcome-unknown") => Exit::OutcomeUnknown,
+        // The write has begun, and the gateway failed before it knew how the write ended.
+        500 if response.body.get("operation").is_some() => Exit::OutcomeUnknown,
         _ => Exit::ServerError,
     }
 }
@@ -121,6 +123,8 @@ mod tests {
         ] {
             assert_eq!(exit(status, name), expected, "{status} {name}");
         }
+        let body = json!({ "type": "/problems/internal-error", "operation": "/operations/1" });
+        assert_eq!(exit_of(&Response { status: 500, etag: None, body }), Exit::OutcomeUnknown);
     }
 
     #[test]

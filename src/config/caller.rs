@@ -5,7 +5,6 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::time::SystemTime;
 
-use jiff::Timestamp;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 
@@ -13,7 +12,7 @@ use super::grant::{Grant, Permission};
 use super::spanned_value::SpannedValue;
 use super::table_reader::TableReader;
 use crate::bounded;
-use crate::record::CallerName;
+use crate::record::{CallerName, parse_time};
 
 /// The name of every caller where access is open.
 pub const ANONYMOUS: &str = "anonymous";
@@ -162,9 +161,9 @@ struct EndTime(SystemTime);
 impl<'de> Deserialize<'de> for EndTime {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let time: Result<Timestamp, _> = text.parse();
-        time.map(|time| Self(time.into()))
-            .map_err(|_| D::Error::invalid_value(Unexpected::Other("is not a time with a zone"), &NOT_AFTER))
+        parse_time(&text)
+            .map(|time| Self(time.into()))
+            .ok_or_else(|| D::Error::invalid_value(Unexpected::Other("is not a time with a zone"), &NOT_AFTER))
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::change_event::ChangeEvent;
 use super::open_streams::StreamPermit;
 use super::response;
+use super::stream_access::StreamAccess;
 use crate::gateway::Gateway;
 use crate::journal::{ChangePage, ChangeQuery, ChangeRead, ChangeStart};
 
@@ -22,6 +23,7 @@ const MIN_PAUSE: Duration = Duration::from_millis(20);
 /// A stream and how far it is.
 pub(super) struct ChangeStream {
     gateway: Arc<Gateway>,
+    access: StreamAccess,
     query: Arc<ChangeQuery>,
     scope: Vec<String>,
     retention: Duration,
@@ -36,6 +38,7 @@ pub(super) struct ChangeStream {
 impl ChangeStream {
     pub(super) fn new(
         gateway: Arc<Gateway>,
+        access: StreamAccess,
         query: Arc<ChangeQuery>,
         scope: Vec<String>,
         retention: Duration,
@@ -46,6 +49,7 @@ impl ChangeStream {
         let heartbeat = now + HEARTBEAT;
         Self {
             gateway,
+            access,
             query,
             scope,
             retention,
@@ -58,8 +62,8 @@ impl ChangeStream {
     }
 
     /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
-    /// and when the client is too slow for the retention; the client connects again with its last
-    /// id. It also ends once the client has hung up: the connection polls it at that time.
+    /// when its caller may not read the systems any more, and when the client is too slow for the
+    /// retention; the client connects again with its last id. It also ends once the client has hung up: the connection polls it at that time.
     pub(super) fn into_events(
         self,
         has_hung_up: impl Fn() -> bool,
@@ -86,12 +90,14 @@ impl ChangeStream {
             // On the heap for as long as it takes: an idle stream should be small.
             let page = Box::pin(self.read()).await?;
             self.position = page.next;
-            if !page.items.is_empty() {
-                return Some(self.encode(&page));
+            let is_silent = page.items.is_empty();
+            if is_silent && !(page.at_end && !self.wait().await) {
+                continue;
             }
-            if page.at_end && !self.wait().await {
-                return Some(self.encode_position(":\n"));
+            if !Box::pin(self.access.can_read(&self.query.systems)).await {
+                return None;
             }
+            return Some(if is_silent { self.encode_position(":\n") } else { self.encode(&page) });
         }
     }
 

@@ -37,6 +37,7 @@ mod route;
 mod sandbox_fault;
 mod server;
 mod state;
+mod stream_access;
 #[cfg(test)]
 mod tests;
 mod throttled_body;

@@ -53,7 +53,10 @@ pub(super) fn write(
     };
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let document = if is_hidden { Document::default() } else { map.decode(&all) };
+    let mut document = if is_hidden { Document::default() } else { map.decode(&all) };
+    if record.partial {
+        document.remove_missing(map, &all);
+    }
     object = object.value("fields", &Value::Object(document.fields));
     object = match part {
         VendorPart::All => object.raw("vendor", record.fields.as_str()),

@@ -194,6 +194,9 @@ impl SystemMap {
         let known: Vec<String> = self.entries.iter().map(|entry| entry.field.name()).collect();
         let nearest = nearest_name(&name, known.iter().map(String::as_str)).map(str::to_owned);
         let detail = match &nearest {
+            Some(nearest) if *nearest == name => {
+                format!("no such field; {nearest} is a member of an object: {}", name.replace('.', "/"))
+            }
             Some(nearest) => format!("no such field; nearest: {nearest}"),
             None => "no such field".to_owned(),
         };
@@ -254,6 +257,16 @@ pub struct Document {
     pub vendor: Map<String, Value>,
     /// The positions of the entries that cannot be read, and why.
     pub unreadable: Vec<(usize, String)>,
+}
+
+impl Document {
+    /// Removes the fields whose places an incomplete record does not have: whether they are unset
+    /// is not known.
+    pub fn remove_missing(&mut self, map: &SystemMap, fields: &Map<String, Value>) {
+        for entry in map.entries.iter().filter(|entry| entry.place.get(fields).is_none()) {
+            remove(&mut self.fields, &entry.field.path);
+        }
+    }
 }
 
 /// Puts a value at a path of `fields`.

@@ -203,7 +203,9 @@ pub(super) fn parse_instant(text: &str) -> Option<Instant> {
     let (clock, offset) = time.split_at_checked(offset_at)?;
     let has_form = clock.get(1..9).is_some_and(|clock| clock.bytes().filter(|byte| *byte == b':').count() == 2)
         && (offset.eq_ignore_ascii_case("z") || offset.len() == 6 && offset.as_bytes().get(3) == Some(&b':'));
-    if !is_separated || !has_form || clock.ends_with('.') {
+    // No clock of a computer holds a leap second: it would be read as the second before.
+    let is_leap_second = clock.get(7..9) == Some("60");
+    if !is_separated || !has_form || is_leap_second || clock.ends_with('.') {
         return None;
     }
     if let Ok(timestamp) = text.parse::<Timestamp>() {
@@ -274,6 +276,8 @@ mod tests {
             "2024-05-01T00:00:00",
             "9999-12-32T00:00:00Z",
             "9999-12-31T25:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2016-12-31T23:59:60.5+01:00",
             "2024-05-01 00:00:00Z",
             "20240501T000000Z",
             "",

@@ -339,12 +339,37 @@ impl OutcomeProbe<'_> {
         let matching = adapter.find_matching(self.session, collection, fields).await.ok().flatten()?;
         let is_new = |id: &RecordId| match preexisting_ids {
             Some(preexisting) => !preexisting.iter().any(|old| old == id.as_str()),
-            None => adapter.created_at(id).is_some_and(|created| created.as_millisecond() >= write.begun_ms),
+            None => adapter.created_at(id).is_some_and(|created| {
+                is_time_of_create(created.as_millisecond(), write.begun_ms, self.system.policy.timeout)
+            }),
         };
         if preexisting_ids.is_none() && !adapter.capabilities().ids_are_timestamped {
             return None;
         }
         let new = matching.into_iter().filter(is_new).collect();
         exclude_others_creates(&self.gateway.journal, self.system, write, new).await
+    }
+}
+
+/// Whether an id of this time can be that of a create that began at `begun_ms`. A later time shows
+/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id tells whether
+/// its record was there before.
+fn is_time_of_create(created_ms: i64, begun_ms: i64, request_timeout: Duration) -> bool {
+    let longest = i64::try_from(request_timeout.as_millis()).unwrap_or(i64::MAX);
+    (begun_ms..=begun_ms.saturating_add(longest)).contains(&created_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_new_only_if_its_time_is_within_the_request() {
+        let timeout = Duration::from_secs(10);
+        for (created_ms, expected) in
+            [(99_999, false), (100_000, true), (110_000, true), (110_001, false), (3_700_000, false)]
+        {
+            assert_eq!(is_time_of_create(created_ms, 100_000, timeout), expected, "{created_ms}");
+        }
     }
 }

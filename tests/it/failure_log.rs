@@ -92,7 +92,7 @@ async fn each_failure_logs_one_line_with_all_its_fields() {
         let vendor_status = line.get("vendor_status").map(|status| status.as_u64().unwrap());
         assert_eq!(vendor_status.is_some(), !["hang", "refused"].contains(&id), "{line}");
     }
-    assert!(lines[5]["detail"].as_str().unwrap().contains("no connection to the vendor"), "{}", lines[5]);
+    assert!(lines[5]["detail"].as_str().unwrap().contains("no connection to the server"), "{}", lines[5]);
 }
 
 #[actix_web::test]

@@ -4,9 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::rt::task::JoinHandle;
 use records_gateway::record::sha256;
 use records_gateway::sandbox::{bluedolphin, matrix42};
+use serde_json::json;
 use toml::{Table, Value};
 
 use super::support::{TestConfig, TestProcess};
@@ -154,4 +156,18 @@ async fn the_expiry_in_a_vendors_key_is_shown_until_the_key_is_replaced() {
     assert_eq!(shown().await, (Some(r#"{system="itsm"} 1893456000"#.into()), "2030-01-01T00:00:00.000Z".into()));
     reload(&process, &process.config().system("itsm", "api_token", "a-token-that-says-nothing"), 1).await;
     assert_eq!(shown().await, (None, serde_json::Value::Null));
+}
+
+#[actix_web::test]
+async fn a_stream_ends_when_its_key_is_withdrawn() {
+    let process = TestProcess::start_with(|config| with_keys(config, vec![key("old", None), key("new", None)]));
+    let request = |name: &str| process.client().get("/changes?since=now").header("Authorization", name);
+    let mut withdrawn = request("Bearer old").open_stream().await;
+    let mut kept = request("Bearer new").open_stream().await;
+    withdrawn.next().await.expect("its position");
+    reload(&process, &with_keys(process.config(), vec![key("new", None)]), 1).await;
+    let update = process.client().request(Method::PATCH, &record_path()).header("Authorization", "Bearer new");
+    update.if_match("*").fields(&json!({ "Name": "seen" })).send().await.assert_status(204);
+    assert_eq!(kept.next_event().await.1["type"], "records-gateway.record.updated");
+    assert_eq!(withdrawn.next().await, None, "the stream of the withdrawn key");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
+use actix_web::web::ThinData;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 
@@ -16,10 +17,15 @@ use crate::http::change_stream::ChangeStream;
 use crate::http::compat;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::headers::accept::{self, FeedFormat};
+use crate::http::headers::{
+    self,
+    accept::{self, FeedFormat},
+};
 use crate::http::openapi::{ChangeListParams, LastEventId};
 use crate::http::query::QueryParams;
 use crate::http::response;
+use crate::http::state::SharedApiState;
+use crate::http::stream_access::StreamAccess;
 use crate::journal::{ChangeQuery, ChangeRead, ChangeStart, FeedEvent};
 use crate::problem::{Problem, ProblemKind};
 
@@ -43,7 +49,7 @@ pub(in crate::http) struct ChangePage<'p> {
     params(ChangeListParams, LastEventId),
     responses((status = 200, description = "A part of the feed", content(
         (ChangePage = "application/json"), (String = "text/event-stream")))))]
-pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn list(context: RequestContext, shared: ThinData<Arc<SharedApiState>>) -> HandlerResult {
     context.caller()?;
     let params = context.query(&["system", "collection", "record", "since", "limit", "wait"])?;
     let systems = authorized_systems(&context, params.get("system"), Permission::Read)?;
@@ -51,7 +57,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let feed = Feed::parse(&context, &params, systems)?;
     match representation {
         FeedFormat::Json => page(&context, &params, feed).await,
-        FeedFormat::EventStream => stream(&context, feed).await,
+        FeedFormat::EventStream => stream(&context, &shared, feed).await,
     }
 }
 
@@ -172,7 +178,7 @@ fn respond(feed: &Feed, items: &[FeedEvent], next: i64, at_end: bool) -> HttpRes
     HttpResponse::Ok().insert_header(response::NO_STORE).content_type("application/json").body(response::to_json(&body))
 }
 
-async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
+async fn stream(context: &RequestContext, shared: &Arc<SharedApiState>, feed: Feed) -> HandlerResult {
     let api = context.api();
     let Some(permit) = api.process.streams.acquire(api.limits.max_streams, &api.metrics) else {
         let detail = "as many streams of changes are open as the gateway allows";
@@ -193,7 +199,8 @@ async fn stream(context: &RequestContext, feed: Feed) -> HandlerResult {
         return Ok(response.finish());
     }
     let Feed { query, scope, retention, .. } = feed;
-    let stream = ChangeStream::new(Arc::clone(context.gateway()), query, scope, retention, position, permit);
+    let access = StreamAccess::new(shared, headers::bearer(context.headers()));
+    let stream = ChangeStream::new(Arc::clone(context.gateway()), access, query, scope, retention, position, permit);
     let watch = context.http_request().map(compat::hang_up_watch);
     Ok(response.streaming(stream.into_events(move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up()))))
 }

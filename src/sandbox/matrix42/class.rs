@@ -106,7 +106,8 @@ fn fits(kind: &str, value: &Value) -> bool {
             "Decimal" => value.is_number(),
             "Guid" => value.as_str().is_some_and(|text| parse_guid(text).is_some()),
             "DateTime" => value.as_str().is_some_and(|text| {
-                text.parse::<jiff::civil::DateTime>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
+                text.trim_end_matches('Z').parse::<jiff::civil::DateTime>().is_ok()
+                    || text.parse::<jiff::Timestamp>().is_ok()
             }),
             _ => value.is_string(),
         }

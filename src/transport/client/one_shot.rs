@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::connector::{USER_AGENT_VALUE, build_client, stream_url};
 use super::receive::{fault_from_send_error, is_truncated, read_body, truncated_fault};
-use crate::record::SideEffect;
+use crate::record::{SideEffect, VendorError};
 use crate::transport::tls;
 
 /// Gets a small document, such as the public keys of a token issuer.
@@ -126,16 +126,22 @@ pub async fn exchange(request: OneShot<'_>) -> Result<OneShotResponse, ExchangeE
         let sent = if body.is_empty() { sending.send().await } else { sending.send_body(body).await };
         let mut response = sent.map_err(|error| {
             let fault = fault_from_send_error(&error);
-            ExchangeError { message: fault.to_string(), was_sent: fault.effect != SideEffect::None }
+            let was_sent = fault.effect != SideEffect::None;
+            ExchangeError { message: text_of(fault), was_sent }
         })?;
         let read = read_body(&mut response, max_body, None, |_| Ok(())).await;
-        let body = read.map_err(|fault| ExchangeError::sent_error(fault.to_string()))?;
+        let body = read.map_err(|fault| ExchangeError::sent_error(text_of(fault)))?;
         let body =
             body.ok_or_else(|| ExchangeError::sent_error(format!("the response is longer than {max_body} bytes")))?;
         Ok(OneShotResponse { status: response.status().as_u16(), headers: response.headers().clone(), body })
     };
     let exchanged = tokio::time::timeout(request.timeout, exchange).await;
     exchanged.unwrap_or_else(|_| Err(ExchangeError::sent_error("no response in time")))
+}
+
+/// What a person reads of it.
+fn text_of(fault: VendorError) -> String {
+    fault.message.unwrap_or_else(|| "no response in time".to_owned())
 }
 
 /// The URL for awc, and the `Host` of the original one.

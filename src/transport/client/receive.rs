@@ -66,7 +66,7 @@ fn read_decoded(decoder: impl Read, coding: &str, max_body: usize) -> Result<Opt
     decoder
         .take(limit)
         .read_to_end(&mut content)
-        .map_err(|error| VendorError::invalid_response(format!("the vendor's response is not {coding}: {error}")))?;
+        .map_err(|error| VendorError::invalid_response(format!("the server's response is not {coding}: {error}")))?;
     Ok((content.len() <= max_body).then(|| content.into()))
 }
 
@@ -84,13 +84,13 @@ pub(super) fn is_truncated(body: &[u8], content_length: Option<usize>, content_t
 }
 
 pub(super) fn truncated_fault() -> VendorError {
-    VendorError::new(VendorErrorKind::ConnectionLost).message("the vendor's response was cut short")
+    VendorError::new(VendorErrorKind::ConnectionLost).message("the server's response was cut short")
 }
 
 fn fault_from_payload_error(error: &PayloadError) -> VendorError {
     match error {
         PayloadError::Incomplete(_) | PayloadError::Io(_) => truncated_fault(),
-        other => VendorError::invalid_response(format!("the vendor's response could not be read: {other}")),
+        other => VendorError::invalid_response(format!("the server's response could not be read: {other}")),
     }
 }
 
@@ -99,22 +99,22 @@ fn fault_from_payload_error(error: &PayloadError) -> VendorError {
 pub(super) fn fault_from_send_error(error: &SendRequestError) -> VendorError {
     match error {
         SendRequestError::Connect(ConnectError::Disconnected) => VendorError::new(VendorErrorKind::ConnectionLost)
-            .message("the vendor closed the connection without a response"),
+            .message("the server closed the connection without a response"),
         SendRequestError::Connect(error) => VendorError::new(VendorErrorKind::Unavailable)
-            .message(sanitize_text(&format!("no connection to the vendor: {error}")).unwrap_or_default()),
+            .message(sanitize_text(&format!("no connection to the server: {error}")).unwrap_or_default()),
         SendRequestError::Url(_) | SendRequestError::Http(_) => {
             VendorError::invalid_response("the gateway built a request that cannot be sent").without_effect()
         }
         SendRequestError::Timeout => VendorError::new(VendorErrorKind::Timeout),
         SendRequestError::Send(_) | SendRequestError::Body(_) => VendorError::new(VendorErrorKind::ConnectionLost)
-            .message("the connection to the vendor broke while the request was being sent"),
+            .message("the connection to the server broke while the request was being sent"),
         SendRequestError::Response(ParseError::Io(_) | ParseError::Incomplete | ParseError::Timeout) => {
             truncated_fault()
         }
         SendRequestError::Response(error) => {
             let why = sanitize_text(&error.to_string()).unwrap_or_default();
-            VendorError::invalid_response(format!("the vendor's response is not HTTP that can be read: {why}"))
+            VendorError::invalid_response(format!("the server's response is not HTTP that can be read: {why}"))
         }
-        _ => VendorError::new(VendorErrorKind::ConnectionLost).message("the exchange with the vendor failed"),
+        _ => VendorError::new(VendorErrorKind::ConnectionLost).message("the exchange with the server failed"),
     }
 }
