@@ -66,9 +66,9 @@ pub struct PlannedRequest {
     /// When a read shows the effect.
     pub completion: Completion,
     /// Whether the vendor does the work at most once however often the request is sent: it is bound
-    /// to a version, or it deletes an id that is never used again. The gateway sends an update again
-    /// only if the vendor compares versions, and a delete only while a read shows the version that
-    /// was compared.
+    /// to a version, or it deletes an id that is never used again. The gateway sends an update
+    /// again only if the vendor compares versions, and a delete only while a read shows the version
+    /// that was compared.
     pub idempotent: bool,
 }
 

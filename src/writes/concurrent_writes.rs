@@ -1,5 +1,5 @@
-//! What the gateway's other writes reveal about a write whose response was lost: a record that
-//! shows the expected values may show the effect of another write.
+//! What the gateway's other writes of a record reveal about one whose response was lost: a record
+//! that shows the expected values may show the effect of another write.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,30 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::in_flight_write::InFlightWrite;
-use super::intent::{ExpectedState, WriteIntent};
-use crate::journal::{ChangedPaths as _, Journal, LedgerEntry, LedgerEvent, LedgerQuery, OperationQuery};
-use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, pointers_overlap, values_equal};
+use crate::journal::{ChangedPaths as _, Journal, LedgerEntry, LedgerEvent, LedgerQuery};
+use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, pointers_overlap};
 use crate::system::System;
 
 /// How much earlier than this write a concurrent one may have begun, in addition to
 /// `completion_timeout`.
 const LOOKBACK: Duration = Duration::from_mins(15);
 /// Rows per query, and queries per search. A search with more rows than that stays inconclusive.
-const PAGE_SIZE: usize = 1000;
-const MAX_PAGES: usize = 32;
-
-/// Whether one record can have the values of both creates.
-fn could_be_same_record(one: &ExpectedState, other: &ExpectedState) -> bool {
-    let (
-        ExpectedState::Created { collection, fields, .. },
-        ExpectedState::Created { collection: other_collection, fields: other_fields, .. },
-    ) = (one, other)
-    else {
-        return false;
-    };
-    collection == other_collection
-        && fields.iter().all(|(name, value)| other_fields.get(name).is_none_or(|other| values_equal(value, other)))
-}
+pub(super) const PAGE_SIZE: usize = 1000;
+pub(super) const MAX_PAGES: usize = 32;
 
 /// What the ledger shows of other writes of the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +107,7 @@ fn paths_overlap(some: &[String], others: &[String]) -> bool {
 
 /// Since when (milliseconds since 1970) other writes may have taken effect while this one ran. The
 /// vendor's answer to an earlier one is no longer awaited, and its effect has come.
-fn lookback_start(system: &System, write: &InFlightWrite) -> i64 {
+pub(super) fn lookback_start(system: &System, write: &InFlightWrite) -> i64 {
     let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
     write.begun_ms.saturating_sub(lookback)
 }
@@ -262,66 +248,6 @@ async fn ended_without_effect(journal: &Journal, operation: &OperationId) -> Opt
     Some(ended.is_none_or(|ended| matches!(ended.observed, Some(ObservedState::Unchanged | ObservedState::Other))))
 }
 
-/// Keeps of `found`, the records that a create with a lost response may have made, those that no
-/// other create has made. `None`: another create that is unresolved, or that ended `unknown`, could
-/// have made them; or that cannot be excluded.
-pub(super) async fn exclude_others_creates(
-    journal: &Journal,
-    system: &System,
-    write: &InFlightWrite,
-    found: Vec<RecordId>,
-) -> Option<Vec<RecordId>> {
-    if found.is_empty() {
-        return Some(found);
-    }
-    let since = lookback_start(system, write);
-    if !journal.is_complete_since(since).await.ok()? {
-        return None;
-    }
-    // Read first: a create that ends meanwhile is listed with its record below.
-    let unresolved = journal.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
-    let is_contested = unresolved.len() >= PAGE_SIZE
-        || unresolved.iter().any(|(id, intent)| *id != write.operation && may_be_same_record(intent.as_deref(), write));
-    if is_contested {
-        return None;
-    }
-    let mut left = Vec::new();
-    for id in found {
-        let creates = list_creates(journal, system, &id).await?;
-        if creates.iter().all(|create| *create == write.operation) {
-            left.push(id);
-        }
-    }
-    Some(left)
-}
-
-/// Whether a create with this stored intent could have made the record of this one.
-fn may_be_same_record(intent: Option<&str>, write: &InFlightWrite) -> bool {
-    let intent = intent.and_then(|json| serde_json::from_str::<WriteIntent>(json).ok());
-    intent.is_none_or(|intent| could_be_same_record(&intent.expected, &write.expected))
-}
-
-/// The creates that made a record. `None`: the store is unavailable, or there are too many.
-async fn list_creates(journal: &Journal, system: &System, record: &RecordId) -> Option<Vec<OperationId>> {
-    let mut query = OperationQuery {
-        systems: vec![system.name.as_str().to_owned()],
-        record: Some(record.as_str().to_owned()),
-        limit: PAGE_SIZE,
-        ..OperationQuery::default()
-    };
-    let mut found = Vec::new();
-    for _ in 0..MAX_PAGES {
-        let page = journal.operations(query.clone()).await.ok()?;
-        let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
-        found.extend(creates.map(|operation| operation.id));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Some(found);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,7 +317,7 @@ mod tests {
             // Rebased onto v8, whatever its tag was.
             (Some("\"v8\""), Some("\"v6\""), Some("\"v8\""), false),
             (Some("\"v8\""), Some("\"v6\""), Some("\"v9\""), true),
-            // Bound to the very version: only one of the two can be applied, which is not asked here.
+            // Bound to the very version: only one of the two can be applied, another rule.
             (None, Some(before), Some("\"v8\""), false),
             (Some(before), Some("*"), Some("\"v8\""), false),
             // Perhaps the very version, which counts whatever is shown.

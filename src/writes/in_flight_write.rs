@@ -32,8 +32,9 @@ pub(super) struct InFlightWrite {
     pub lease: Option<Lease>,
     /// What its caller got so far.
     pub response: ResponseState,
-    /// Whether the store keeps other writers from the record until it ends, because its response was
-    /// lost or because it was adopted. An asynchronous write (`is_async`) keeps them away without it.
+    /// Whether the store keeps other writers from the record until it ends, because its response
+    /// was lost or because it was adopted. An asynchronous write (`is_async`) keeps them away
+    /// without it.
     pub blocks_record: bool,
     /// When the vendor's response was lost; `None` if another process, or a task that is gone, sent
     /// the request.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_concurrent_writes};
+use super::concurrent_creates::exclude_others_creates;
+use super::concurrent_writes::{ConcurrentWrites, find_concurrent_writes};
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
 use super::interim_outcome::block_record;
@@ -357,7 +358,7 @@ impl OutcomeProbe<'_> {
 }
 
 /// Whether an id of this time can be that of a create that began at `begun_ms`. A later time shows
-/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id tells whether
+/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id shows whether
 /// its record was there before.
 fn is_time_of_create(created_ms: i64, begun_ms: i64, request_timeout: Duration) -> bool {
     let longest = i64::try_from(request_timeout.as_millis()).unwrap_or(i64::MAX);
