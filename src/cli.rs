@@ -203,7 +203,7 @@ pub fn parse(
 }
 
 /// `check`: writes errors to `err`, one a line as `FILE:LINE:COLUMN: key.path: what is wrong;
-/// valid: what would be`. Without errors it also asks `store_error` why the store cannot be opened.
+/// valid: what would be`. Without errors it also reports why the store cannot be opened.
 pub fn check(
     path: &Path,
     store_error: impl FnOnce(&Config) -> Option<String>,

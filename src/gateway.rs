@@ -22,7 +22,7 @@ use crate::writes::{
 
 /// Every configured system, and the store.
 pub struct Gateway {
-    state: Arc<WriteServices>,
+    services: Arc<WriteServices>,
     drain_tracker: DrainTracker,
 }
 
@@ -31,26 +31,26 @@ impl Gateway {
     /// queue.
     #[must_use]
     pub fn new(systems: Vec<Arc<System>>, journal: Journal, metrics: Arc<Metrics>) -> (Arc<Self>, ReconcileQueue) {
-        let (state, queue) = WriteServices::new(systems, journal, metrics);
-        (Arc::new(Self { state, drain_tracker: DrainTracker::default() }), queue)
+        let (services, queue) = WriteServices::new(systems, journal, metrics);
+        (Arc::new(Self { services, drain_tracker: DrainTracker::default() }), queue)
     }
 
     /// The system of this name, as it was last configured.
     #[must_use]
     pub fn system(&self, name: &str) -> Option<Arc<System>> {
-        self.state.system(name)
+        self.services.system(name)
     }
 
     /// Replaces the systems that `configured` names. The others stay, so that their writes can be
     /// resolved.
     pub fn replace_systems(&self, configured: &[Arc<System>]) {
-        self.state.replace_systems(configured);
+        self.services.replace_systems(configured);
     }
 
     /// The journal: operations, keys and the ledger.
     #[must_use]
     pub fn journal(&self) -> &Journal {
-        &self.state.journal
+        &self.services.journal
     }
 
     /// GET of one record.
@@ -58,7 +58,7 @@ impl Gateway {
     /// # Errors
     /// The problem that the caller gets.
     pub async fn read(&self, system: &System, id: &RecordId, context: &CallerContext) -> Result<RecordView, Problem> {
-        reads::read((&self.state.journal, &self.state.recent_states), system, id, context).await
+        reads::read((&self.services.journal, &self.services.recent_states), system, id, context).await
     }
 
     /// GET of a page of records that have these values. `limit` is 1 to 1000.
@@ -74,13 +74,13 @@ impl Gateway {
         cursor: Option<&str>,
         context: &CallerContext,
     ) -> Result<RecordPage, Problem> {
-        let shared = (&self.state.journal, &self.state.recent_states);
+        let shared = (&self.services.journal, &self.services.recent_states);
         reads::list(shared, system, collection, conditions, limit, cursor, context).await
     }
 
     /// POST, PATCH or DELETE. The write runs to its end even if the returned future is dropped.
     pub async fn write(&self, system: &Arc<System>, command: WriteCommand, context: &CallerContext) -> WriteResponse {
-        writes::submit(&self.state, &self.drain_tracker, system, command, context).await
+        writes::submit(&self.services, &self.drain_tracker, system, command, context).await
     }
 
     /// What a write would do. Nothing is written anywhere; `plan_ttl` is how long its plan is
@@ -95,13 +95,13 @@ impl Gateway {
         context: &CallerContext,
         plan_ttl: Duration,
     ) -> Result<Preview, Problem> {
-        writes::preview(&self.state, system, command, context, plan_ttl).await
+        writes::preview(&self.services, system, command, context, plan_ttl).await
     }
 
     /// Resolves the writes that outlive their callers or their process, until the gateway is
     /// dropped. Await this on the main thread, inside a `LocalSet` or an actix system.
     pub async fn run_reconciler(&self, queue: ReconcileQueue) {
-        writes::run_reconciler(&self.state, queue).await;
+        writes::run_reconciler(&self.services, queue).await;
     }
 
     /// Rejects new writes and waits for the running ones; `false` if some still run after
@@ -124,7 +124,7 @@ impl Gateway {
         operation: &Operation,
         operator: Operator,
     ) -> Result<ProbeRequestResult, JournalError> {
-        writes::probe_again(&self.state, operation, operator).await
+        writes::probe_again(&self.services, operation, operator).await
     }
 
     /// Ends an operation with the verdict of a person: `Applied` or `NotApplied`.
@@ -138,7 +138,7 @@ impl Gateway {
         note: String,
         operator: Operator,
     ) -> Result<VerdictResult, JournalError> {
-        writes::record_verdict_by_hand(&self.state, operation, state, note, operator).await
+        writes::record_verdict_by_hand(&self.services, operation, state, note, operator).await
     }
 
     /// Whether new writes are rejected because the process is stopping.

@@ -12,7 +12,7 @@
 //!    │           │
 //!   access  gateway          permissions of callers; what the API calls
 //!    │           │
-//!    │     reads  writes     reads; the write pipeline
+//!    │     writes → reads    the write pipeline; reads
 //!    │           │
 //!    │        system         one configured system, and records as callers see them
 //!    │           │

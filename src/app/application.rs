@@ -13,13 +13,13 @@ use super::auth::AuthSetup;
 use super::background::{self, ConfigFile};
 use super::error::{StartError, print_error};
 use super::listener::{BoundServer, listen, stop_accepting};
-use super::reload::{self, LiveConfig};
+use super::reload::{self, LiveConfig, ProcessServices};
 use super::store_metrics::LedgerMetrics;
 use super::tls::ReloadableTls;
 use crate::cli::Exit;
 use crate::config::{self, Config};
 use crate::gateway::Gateway;
-use crate::http::{ApiState, FaultRehearsal, Listener, ProcessInfo, SharedApiState};
+use crate::http::{ApiState, FaultRehearsal, Listener, SharedApiState};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::transport::trace::Tracer;
@@ -76,10 +76,8 @@ impl Application {
         let (gateway, reconcile_queue) = Gateway::new(systems, store, Arc::clone(&metrics));
         let auth = AuthSetup::new(&config.access, None);
         auth.report_expiries(&metrics);
-        let process = Arc::new(ProcessInfo::default());
-        let tracer_ref = tracer.as_ref();
-        let api_state = reload::build_api_state(config, &built, &auth, &gateway, &metrics, tracer_ref, &process);
-        let api_state = SharedApiState::new(api_state);
+        let process = ProcessServices { gateway, metrics, tracer, info: Arc::default() };
+        let api_state = SharedApiState::new(reload::build_api_state(config, &built, &auth, &process));
         let tls = config.server.tls.as_ref().map(ReloadableTls::new).transpose();
         let tls = tls.map_err(|error| StartError::Tls(error.to_string()))?;
         let listener = if config.server.ops_bind.is_some() { Listener::Api } else { Listener::Everything };
@@ -89,8 +87,7 @@ impl Application {
             listen(&ops, bind, Listener::Ops, None, &api_state)
         });
         let ops_server = ops_server.transpose()?;
-        let live_config =
-            LiveConfig { config: config.clone(), systems: built, auth, gateway, metrics, api_state, tracer, process };
+        let live_config = LiveConfig { config: config.clone(), systems: built, auth, api_state, process };
         Ok(Self { api_server, ops_server, live_config, tls, config_file: None, reconcile_queue })
     }
 
@@ -98,9 +95,7 @@ impl Application {
     #[must_use]
     pub fn with_rehearsal(self, rehearsal: Arc<dyn FaultRehearsal>) -> Self {
         let live = &self.live_config;
-        let (tracer, process) = (live.tracer.as_ref(), &live.process);
-        let (auth, gateway, metrics) = (&live.auth, &live.gateway, &live.metrics);
-        let state = reload::build_api_state(&live.config, &live.systems, auth, gateway, metrics, tracer, process);
+        let state = reload::build_api_state(&live.config, &live.systems, &live.auth, &live.process);
         live.api_state.replace(ApiState { rehearsal: Some(rehearsal), ..state });
         self
     }
@@ -110,7 +105,7 @@ impl Application {
     /// # Errors
     /// Signals cannot be received.
     pub fn watch_config(mut self, file: &Path, bind: Option<SocketAddr>) -> std::io::Result<Self> {
-        self.live_config.process.config_loaded(reload::fingerprint(file));
+        self.live_config.process.info.config_loaded(reload::fingerprint(file));
         self.config_file = Some(ConfigFile::watch(file, bind, &self.live_config.config)?);
         Ok(self)
     }
@@ -155,9 +150,9 @@ impl Application {
             servers.push((server.handle(), socket));
             actix_web::rt::spawn(server);
         }
-        let gateway = Arc::clone(&self.live_config.gateway);
+        let gateway = Arc::clone(&self.live_config.process.gateway);
         let api_state = Arc::clone(&self.live_config.api_state);
-        let tracer = self.live_config.tracer.clone();
+        let tracer = self.live_config.process.tracer.clone();
         let shutdown_timeout = self.live_config.config.server.shutdown_timeout;
         let reconciler = {
             let gateway = Arc::clone(&gateway);

@@ -50,11 +50,11 @@ pub(super) async fn run(mut live_config: LiveConfig, mut tls: Option<ReloadableT
         if let Some(tls) = &mut tls {
             match tls.reload_if_changed(is_signalled) {
                 Some(Ok(())) => {
-                    live_config.metrics.reload(ReloadTarget::Certificate, true);
+                    live_config.process.metrics.reload(ReloadTarget::Certificate, true);
                     tracing::info!("server.tls was reloaded; new connections use the new files");
                 }
                 Some(Err(error)) => {
-                    live_config.metrics.reload(ReloadTarget::Certificate, false);
+                    live_config.process.metrics.reload(ReloadTarget::Certificate, false);
                     tracing::error!(%error, "the changed files of server.tls are invalid; the previous ones stay in use");
                 }
                 None => {}

@@ -35,31 +35,15 @@ const BACKLOG: i32 = 1024;
 /// The most connections of one worker, however many files may be open: the default of actix-web.
 const MAX_CONNECTIONS: usize = 25_600;
 
-/// The share of the process's open files that connections of a listener may take. Without it, idle
-/// connections of callers would leave none for the vendors and the store.
-#[derive(Clone, Copy)]
-pub(super) enum ConnectionQuota {
-    /// The API: three quarters.
-    Api,
-    /// Metrics and health: an eighth.
-    Ops,
-}
-
-impl ConnectionQuota {
-    fn of(listener: Listener) -> Self {
-        match listener {
-            Listener::Everything | Listener::Api => Self::Api,
-            Listener::Ops => Self::Ops,
-        }
-    }
-
-    fn max_connections(self, files: usize, workers: usize) -> usize {
-        let all = match self {
-            Self::Api => files / 4 * 3,
-            Self::Ops => files / 8,
-        };
-        (all / workers.max(1)).clamp(1, MAX_CONNECTIONS)
-    }
+/// The most connections of one worker: three quarters of the process's open files for the API, an
+/// eighth for metrics and health. Otherwise idle connections of callers would leave none for the
+/// vendors and the store.
+fn max_connections(listener: Listener, files: usize, workers: usize) -> usize {
+    let all = match listener {
+        Listener::Everything | Listener::Api => files / 4 * 3,
+        Listener::Ops => files / 8,
+    };
+    (all / workers.max(1)).clamp(1, MAX_CONNECTIONS)
 }
 
 /// How many files the process may open. The soft limit (`ulimit -n`, often 1024) is raised to the
@@ -100,10 +84,9 @@ pub(super) fn listen(
     let tcp = bind_socket(bind).map_err(failed)?;
     let address = tcp.local_addr().map_err(failed)?;
     let socket = tcp.try_clone().map_err(failed)?.into();
-    let quota = ConnectionQuota::of(listener);
     let builder = Server::build()
         .workers(config.workers)
-        .max_concurrent_connections(quota.max_connections(raise_open_file_limit(), config.workers))
+        .max_concurrent_connections(max_connections(listener, raise_open_file_limit(), config.workers))
         .disable_signals()
         .shutdown_timeout(config.shutdown_timeout.as_secs().max(1));
     let (state, shutdown) = (Arc::clone(state), builder.graceful_shutdown_signal());
@@ -150,8 +133,8 @@ mod tests {
             (8, 4, 1, 1),
             (usize::MAX, 1, 25_600, 25_600),
         ] {
-            assert_eq!(ConnectionQuota::Api.max_connections(files, workers), callers, "{files} {workers}");
-            assert_eq!(ConnectionQuota::Ops.max_connections(files, 1), operators, "{files}");
+            assert_eq!(max_connections(Listener::Api, files, workers), callers, "{files} {workers}");
+            assert_eq!(max_connections(Listener::Ops, files, 1), operators, "{files}");
         }
     }
 

@@ -3,12 +3,14 @@
 mod application;
 mod auth;
 mod background;
+mod check_live;
 mod connection;
 mod error;
 mod file_watcher;
 mod ledger_commands;
 mod listener;
-mod model_commands;
+mod live_schemas;
+mod model_draft;
 mod rehearsal;
 mod reload;
 pub mod sandbox;
@@ -53,11 +55,11 @@ fn run(cli: Cli) -> Exit {
         Command::Serve { config, bind } => with_tracing(|tracer| application::serve_command(&config, bind, tracer)),
         Command::Sandbox { bind } => with_tracing(|tracer| sandbox::sandbox_command(bind, tracer)),
         Command::Check { config, live } => match cli::check(&config, store_error, &mut out, &mut err) {
-            Exit::Success if live => model_commands::check_live(&config),
+            Exit::Success if live => check_live::check_live(&config),
             exit => exit,
         },
         Command::Model(ModelCommand::Draft { config, system, collection }) => {
-            model_commands::draft_command(&config, &system, collection.as_deref())
+            model_draft::draft_command(&config, &system, collection.as_deref())
         }
         Command::Openapi { config } => openapi_command(config.as_deref(), &mut out),
         Command::Client(command) => client::run(&command, &mut std::io::stdin(), &mut out, &mut err),

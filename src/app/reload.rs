@@ -27,11 +27,16 @@ pub(super) struct LiveConfig {
     pub(super) config: Config,
     pub(super) systems: Vec<systems::BuiltSystem>,
     pub(super) auth: AuthSetup,
+    pub(super) api_state: Arc<SharedApiState>,
+    pub(super) process: ProcessServices,
+}
+
+/// What stays while the configuration changes.
+pub(super) struct ProcessServices {
     pub(super) gateway: Arc<Gateway>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) api_state: Arc<SharedApiState>,
     pub(super) tracer: Option<Arc<Tracer>>,
-    pub(super) process: Arc<ProcessInfo>,
+    pub(super) info: Arc<ProcessInfo>,
 }
 
 /// The state of the API for a configuration.
@@ -39,21 +44,18 @@ pub(super) fn build_api_state(
     config: &Config,
     built: &[systems::BuiltSystem],
     auth: &AuthSetup,
-    gateway: &Arc<Gateway>,
-    metrics: &Arc<Metrics>,
-    tracer: Option<&Arc<Tracer>>,
-    process: &Arc<ProcessInfo>,
+    process: &ProcessServices,
 ) -> ApiState {
     let keys = built.iter().map(|(_, system)| (system.name.as_str(), system.key_expires));
-    metrics.vendor_keys_expire(keys.filter_map(|(name, expires)| Some((name, expires?.as_second()))));
+    process.metrics.vendor_keys_expire(keys.filter_map(|(name, expires)| Some((name, expires?.as_second()))));
     let openapi = openapi_json_with(&config.models, &|name| config.vendor_of(name));
     ApiState {
-        gateway: Arc::clone(gateway),
+        gateway: Arc::clone(&process.gateway),
         systems: built.iter().map(|(_, system)| Arc::clone(system)).collect(),
         models: Arc::new(Models::new(config.models.clone(), openapi)),
         authenticator: Arc::clone(&auth.authenticator),
-        metrics: Arc::clone(metrics),
-        tracer: tracer.cloned(),
+        metrics: Arc::clone(&process.metrics),
+        tracer: process.tracer.clone(),
         external_url: config.server.external_url.clone(),
         console: config.server.console,
         rehearsal: None,
@@ -73,7 +75,7 @@ pub(super) fn build_api_state(
             max_concurrency: config.server.batch_concurrency,
             deadline: config.server.batch_deadline,
         },
-        process: Arc::clone(process),
+        process: Arc::clone(&process.info),
     }
 }
 
@@ -97,14 +99,14 @@ impl LiveConfig {
             Ok(config) => self.apply(config, bind).await,
             Err(errors) => Err(errors.to_string()),
         };
-        self.metrics.reload(ReloadTarget::Configuration, result.is_ok());
+        self.process.metrics.reload(ReloadTarget::Configuration, result.is_ok());
         match result {
             Ok(()) => {
-                self.process.config_loaded(fingerprint);
+                self.process.info.config_loaded(fingerprint);
                 tracing::info!(file = %path.display(), "the configuration was reloaded and is in force");
             }
             Err(errors) => {
-                self.process.config_refused(&errors);
+                self.process.info.config_refused(&errors);
                 tracing::error!(file = %path.display(), errors, "the changed configuration is invalid; the previous one stays in force");
             }
         }
@@ -132,21 +134,18 @@ impl LiveConfig {
                 return Err(format!("systems.{}: another vendor under the same name needs a restart", now.name));
             }
         }
-        let journal = self.gateway.journal();
-        let systems =
-            build_systems(&config, &self.systems, journal, &self.metrics).map_err(|error| error.to_string())?;
+        let ProcessServices { gateway, metrics, .. } = &self.process;
+        let systems = build_systems(&config, &self.systems, gateway.journal(), metrics);
+        let systems = systems.map_err(|error| error.to_string())?;
         if config.access != self.config.access {
             let mut auth = AuthSetup::new(&config.access, Some(&self.auth));
-            auth.report_expiries(&self.metrics);
+            auth.report_expiries(metrics);
             auth.refresh(true).await;
             self.auth = auth;
         }
         let built: Vec<_> = systems.iter().map(|(_, system)| Arc::clone(system)).collect();
-        self.gateway.replace_systems(&built);
-        let tracer = self.tracer.as_ref();
-        let process = &self.process;
-        let (auth, gateway, metrics) = (&self.auth, &self.gateway, &self.metrics);
-        self.api_state.replace(build_api_state(&config, &systems, auth, gateway, metrics, tracer, process));
+        gateway.replace_systems(&built);
+        self.api_state.replace(build_api_state(&config, &systems, &self.auth, &self.process));
         (self.systems, self.config) = (systems, config);
         if !restart_keys.is_empty() {
             tracing::warn!(keys = restart_keys.join(", "), "some changed keys need a restart");

@@ -1,7 +1,6 @@
 //! What the store reports to the metrics.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::journal::JournalMetrics;
 use crate::metrics::{ChangeType, Metrics};
@@ -11,11 +10,11 @@ pub(super) struct LedgerMetrics(pub(super) Arc<Metrics>);
 
 impl JournalMetrics for LedgerMetrics {
     fn on_ledger_entry(&self) {
-        self.0.ledger_entries(1);
+        self.0.ledger_entry();
     }
 
     fn on_commit(&self, seconds: f64) {
-        self.0.ledger_commit(Duration::from_secs_f64(seconds.max(0.0)));
+        self.0.ledger_commit(seconds);
     }
 
     fn on_change(&self, system: &str, change: ChangeType) {

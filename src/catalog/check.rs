@@ -6,7 +6,7 @@ use jsonschema::{JsonType, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::schema_purpose::SchemaPurpose;
-use crate::record::{FieldError, SchemaRule, json_pointer};
+use crate::record::{FieldError, SchemaRule, json_pointer, pointer_is_within};
 use crate::vendors::{FieldSchema, RecordSchema};
 
 /// Everything that is wrong, in the order of the members; at most one error at a place.
@@ -31,10 +31,7 @@ pub(super) fn find_errors(
         }
     }
     let position = |error: &FieldError| {
-        let begins = |name: &String| {
-            let member = json_pointer("/fields", &[name]);
-            error.pointer.strip_prefix(&member).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
+        let begins = |name: &String| pointer_is_within(&error.pointer, &json_pointer("/fields", &[name]));
         members.keys().position(begins).unwrap_or(usize::MAX)
     };
     found.sort_by_cached_key(|error| (position(error), error.pointer.clone()));

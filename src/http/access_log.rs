@@ -2,10 +2,10 @@
 
 use actix_web::http::Method;
 
-use super::context::RequestState;
+use super::request_state::RequestState;
 
 /// The target of the lines, which `RUST_LOG` can name.
-pub(crate) const TARGET: &str = "access";
+const TARGET: &str = "access";
 
 /// How a request ended.
 pub(super) struct AccessLine<'l> {

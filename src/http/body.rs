@@ -10,11 +10,14 @@ use actix_web::http::Version;
 use actix_web::http::header::{TRANSFER_ENCODING, UPGRADE};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
+use serde_json::Value;
 
 use super::compat;
-use super::context::{RequestContext, RequestState};
+use super::context::RequestContext;
 use super::headers::{self, BodyType};
+use super::request_state::RequestState;
 use crate::problem::{Problem, ProblemKind};
+use crate::record::{JsonError, parse_strict};
 
 /// What is read of an unread body before its connection is closed instead, in bytes.
 const DRAIN_BYTES: usize = 64 * 1024;
@@ -56,6 +59,19 @@ pub(super) async fn read_up_to(
         ProblemKind::RequestTimeout.with_detail(detail)
     };
     Ok((body_type, body.map_err(late)??))
+}
+
+/// Parses a body that is JSON.
+///
+/// # Errors
+/// 400.
+pub(super) fn parse_json(body: &Bytes) -> Result<Value, Problem> {
+    parse_strict(body).map_err(malformed_json)
+}
+
+/// 400 for a body that is not JSON.
+pub(super) fn malformed_json(JsonError(detail): JsonError) -> Problem {
+    ProblemKind::MalformedRequest.with_detail(detail)
 }
 
 /// The body of an item of a batch, which has arrived with the batch.

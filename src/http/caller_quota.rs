@@ -3,15 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderValue};
 use tokio::time::{Instant, sleep};
 
-use super::context::RequestState;
+use super::headers::names::{RATE_LIMIT, RATE_LIMIT_POLICY};
+use super::request_state::RequestState;
 use crate::access::{Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The pause between two attempts of an item to begin.
 const ITEM_PAUSE: Duration = Duration::from_millis(20);

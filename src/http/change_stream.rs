@@ -63,7 +63,8 @@ impl ChangeStream {
 
     /// The bytes to send. The stream ends when the gateway stops, when the store cannot be read,
     /// when its caller may not read the systems any more, and when the client is too slow for the
-    /// retention; the client connects again with its last id. It also ends once the client has hung up: the connection polls it at that time.
+    /// retention; the client connects again with its last id. It also ends once the client has hung
+    /// up: the connection polls it at that time.
     pub(super) fn into_events(
         self,
         has_hung_up: impl Fn() -> bool,

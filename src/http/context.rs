@@ -1,227 +1,34 @@
-//! What is known of one request: the state that its middleware shares, and the extractor that its
-//! handler takes.
+//! A request as its handler sees it: the extractor that handlers take.
 
 use std::borrow::Cow;
-use std::cell::{Cell, OnceCell};
 use std::future::{Ready, ready};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest};
+use actix_web::{FromRequest, HttpRequest};
 use tokio::time::{Instant, timeout_at};
 
 use super::authenticator::missing_credentials;
-use super::compat;
 use super::error::ApiError;
-use super::headers;
 use super::item_request::ItemRequest;
 use super::query::QueryParams;
+use super::request_state::RequestState;
 use super::request_target::percent_decode;
-use super::route::Route;
 use super::state::ApiState;
-use crate::access::{AdmittedRequest, Permission, Principal};
+use crate::access::{Permission, Principal};
 use crate::gateway::Gateway;
 use crate::journal::JournalError;
-use crate::metrics::RequestAction;
-use crate::problem::{FailureEvent, Problem, ProblemKind};
-use crate::record::{Action, RequestId};
+use crate::problem::{Problem, ProblemKind};
+use crate::record::Action;
 use crate::system::{CallerContext, System};
 use crate::transport::Priority;
-use crate::transport::trace::{RequestAttributes, RequestSpan, TraceContext};
 
 /// The part of the deadline that a held response leaves for itself.
 const WAIT_RESERVE: Duration = Duration::from_millis(250);
-
-/// Where a request goes.
-#[derive(Default)]
-struct RouteTarget {
-    /// `None` when no path matches or the head is refused.
-    route: Option<Rc<Route>>,
-    /// The configured system that the path names.
-    system: Option<Arc<System>>,
-    action: Option<RequestAction>,
-}
-
-/// Where an item of a batch goes.
-pub(super) struct ItemTarget {
-    pub(super) route: Rc<Route>,
-    /// The configured system that the path names.
-    pub(super) system: Option<Arc<System>>,
-    pub(super) action: RequestAction,
-}
-
-/// What the middleware and the handler of one request share.
-pub(super) struct RequestState {
-    pub(super) api: Arc<ApiState>,
-    pub(super) request_id: RequestId,
-    pub(super) received_at: StdInstant,
-    deadline: Instant,
-    /// The body, unless it is being read.
-    payload: Cell<Option<Payload>>,
-    /// Parsed when it is needed first.
-    trace: OnceCell<Arc<TraceContext>>,
-    target: OnceCell<RouteTarget>,
-    principal: OnceCell<Arc<Principal>>,
-    /// Counts the request as in flight, where its caller has limits.
-    admitted: OnceCell<AdmittedRequest>,
-    /// Whether an item of this batch is in flight in its place.
-    pub(super) lends_place: Cell<bool>,
-    span: Cell<Option<RequestSpan>>,
-}
-
-impl RequestState {
-    pub(super) fn new(api: Arc<ApiState>, request_id: RequestId, payload: Payload) -> Rc<Self> {
-        let deadline = Instant::now() + api.limits.deadline;
-        Rc::new(Self {
-            api,
-            request_id,
-            received_at: StdInstant::now(),
-            deadline,
-            payload: Cell::new(Some(payload)),
-            trace: OnceCell::new(),
-            target: OnceCell::new(),
-            principal: OnceCell::new(),
-            admitted: OnceCell::new(),
-            lends_place: Cell::new(false),
-            span: Cell::new(None),
-        })
-    }
-
-    /// The state that `middleware::create_request_state` put into the request.
-    ///
-    /// # Errors
-    /// 500 where the application is wired without it.
-    pub(super) fn from_request(request: &HttpRequest) -> Result<Rc<Self>, ApiError> {
-        let state = request.extensions().get::<Rc<Self>>().map(Rc::clone);
-        state.ok_or_else(|| ProblemKind::InternalError.with_detail("the request has no state").into())
-    }
-
-    /// Records where the request goes. From here on it counts as in flight, and its span begins.
-    pub(super) fn set_target(&self, request: &HttpRequest, route: Option<Rc<Route>>, system: Option<Arc<System>>) {
-        let action = route.as_ref().map(|route| route.action(request.method()));
-        let target = self.target.get_or_init(|| RouteTarget { route, system, action });
-        self.api.metrics.in_flight(target.system.as_ref().map(|system| system.index), 1);
-        if self.api.tracer.is_some() && !self.is_ops() {
-            let attributes = RequestAttributes {
-                method: request.method(),
-                route: target.route.as_ref().map(|route| route.path),
-                scheme: if compat::is_over_tls(request) { "https" } else { "http" },
-                system: target.system.as_ref().map(|system| system.name.as_str()),
-                action: self.action().as_str(),
-            };
-            self.span.set(RequestSpan::begin(self.trace(request.headers()), attributes));
-        }
-    }
-
-    /// The state of an item of a batch: the batch's caller and trace, and a deadline of its own. It
-    /// is not counted as a request in flight.
-    pub(super) fn of_item(batch: &Self, target: ItemTarget) -> Rc<Self> {
-        let state = Self::new(Arc::clone(&batch.api), batch.request_id.clone(), Payload::None);
-        let ItemTarget { route, system, action } = target;
-        // A new state has nothing of these yet.
-        let _ = state.trace.set(Arc::clone(batch.trace(&HeaderMap::new())));
-        let _ = state.target.set(RouteTarget { route: Some(route), system, action: Some(action) });
-        if let Some(caller) = batch.principal.get() {
-            state.set_principal(Arc::clone(caller));
-        }
-        state
-    }
-
-    pub(super) fn has_begun(&self) -> bool {
-        self.target.get().is_some()
-    }
-
-    pub(super) fn route(&self) -> Option<&Route> {
-        self.target.get().and_then(|target| target.route.as_deref())
-    }
-
-    pub(super) fn system(&self) -> Option<&Arc<System>> {
-        self.target.get().and_then(|target| target.system.as_ref())
-    }
-
-    pub(super) fn action(&self) -> RequestAction {
-        self.target.get().and_then(|target| target.action).unwrap_or(RequestAction::Other)
-    }
-
-    fn is_ops(&self) -> bool {
-        self.route().is_some_and(|route| route.is_ops)
-    }
-
-    fn trace(&self, headers: &HeaderMap) -> &Arc<TraceContext> {
-        self.trace.get_or_init(|| headers::trace_context(headers, self.api.tracer.as_ref()))
-    }
-
-    /// The caller's name; `none` before it is known.
-    pub(super) fn caller_name(&self) -> &str {
-        self.principal.get().map_or("none", |caller| &caller.name().0)
-    }
-
-    /// How long vendor requests were on the wire.
-    pub(super) fn vendor_time(&self) -> Duration {
-        self.trace.get().map(|trace| trace.vendor_time()).unwrap_or_default()
-    }
-
-    pub(super) fn take_span(&self) -> Option<RequestSpan> {
-        self.span.take()
-    }
-
-    pub(super) fn set_principal(&self, principal: Arc<Principal>) {
-        // A request is authenticated once.
-        let _ = self.principal.set(principal);
-    }
-
-    /// The caller, once it is authenticated.
-    pub(super) fn principal(&self) -> Option<&Principal> {
-        self.principal.get().map(|caller| &**caller)
-    }
-
-    /// The request counts against its caller's limits.
-    pub(super) fn set_admitted(&self, admitted: AdmittedRequest) {
-        // A request is admitted once.
-        let _ = self.admitted.set(admitted);
-    }
-
-    pub(super) fn admitted(&self) -> Option<&AdmittedRequest> {
-        self.admitted.get()
-    }
-
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    pub(super) fn take_payload(&self) -> Option<Payload> {
-        self.payload.take()
-    }
-
-    pub(super) fn put_payload(&self, payload: Payload) {
-        self.payload.set(Some(payload));
-    }
-
-    /// Logs a failure that concerns the operator. A probe that finds the gateway not ready is no
-    /// failure.
-    pub(super) fn log_failure(&self, problem: &Problem) {
-        if self.is_ops() && problem.name == ProblemKind::Overloaded {
-            return;
-        }
-        let trace = self.trace.get();
-        let failure = FailureEvent {
-            message: "request failed",
-            request_id: &self.request_id.0,
-            system: self.system().map(|system| system.name.as_str()),
-            action: self.action().as_str(),
-            problem,
-            operation: None,
-            trace_id: trace.map(|trace| trace.trace_id()),
-            elapsed: self.received_at.elapsed(),
-            vendor_time: trace.map(|trace| trace.vendor_time()).unwrap_or_default(),
-        };
-        failure.log();
-    }
-}
 
 /// A request as its handler sees it. The handler cannot distinguish a single request from an item
 /// of a batch.
@@ -324,7 +131,7 @@ impl RequestContext {
     /// # Errors
     /// 401 on a public route, where nobody is authenticated.
     pub(super) fn caller(&self) -> Result<&Principal, Problem> {
-        self.state.principal.get().map(|caller| &**caller).ok_or_else(missing_credentials)
+        self.state.principal().ok_or_else(missing_credentials)
     }
 
     /// The system that the path names.
@@ -378,8 +185,8 @@ impl RequestContext {
             batch: self.item().map(|item| Arc::clone(&item.name)),
             reads: self.item().and_then(|item| item.reads.clone()),
             trace: Arc::clone(self.state.trace(self.headers())),
-            received_at: self.state.deadline - self.state.api.limits.deadline,
-            deadline: self.state.deadline,
+            received_at: self.state.deadline() - self.state.api.limits.deadline,
+            deadline: self.state.deadline(),
             priority: if self.item().is_some() { Priority::bulk(share) } else { Priority::single(share) },
         })
     }
@@ -388,7 +195,7 @@ impl RequestContext {
     /// deadline, because what follows takes time, too.
     pub(super) fn end_of_wait(&self, wait: Duration) -> Instant {
         let reserve = WAIT_RESERVE.min(self.state.api.limits.deadline / 4);
-        (Instant::now() + wait).min(self.state.deadline - reserve)
+        (Instant::now() + wait).min(self.state.deadline() - reserve)
     }
 
     /// Reads from the store, at most until the request's deadline.
@@ -407,7 +214,7 @@ impl RequestContext {
     /// # Errors
     /// 503.
     pub(super) async fn before_deadline<T>(&self, work: impl Future<Output = T>) -> Result<T, Problem> {
-        timeout_at(self.state.deadline, work).await.map_err(|_| {
+        timeout_at(self.state.deadline(), work).await.map_err(|_| {
             let problem = ProblemKind::Overloaded.with_detail("the store did not respond in time");
             problem.retry_after(Duration::from_secs(1))
         })

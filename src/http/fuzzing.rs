@@ -9,12 +9,10 @@ use actix_web::http::header::{
     IF_MATCH, IF_NONE_MATCH,
 };
 
+use super::headers::names::{IDEMPOTENCY_KEY, PREFER};
 use super::headers::{self, BodyType, WriteHeaders};
 use super::{query, request_target, response};
 use crate::record::Precondition;
-
-const PREFER: HeaderName = HeaderName::from_static("prefer");
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The lines of one header; those that no header can hold are left out.
 fn header_map(name: &HeaderName, data: &[u8]) -> HeaderMap {

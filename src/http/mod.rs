@@ -31,6 +31,7 @@ mod openapi;
 mod process_info;
 mod query;
 mod representation;
+mod request_state;
 mod request_target;
 mod response;
 mod route;

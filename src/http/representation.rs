@@ -18,8 +18,8 @@ use crate::metrics::Metrics;
 use crate::models::{ModelPatch, SystemMap, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, ListCondition, Patch, PatchError, Precondition, RecordId, json_pointer, percent_encode_id,
-    sha256,
+    EntityTag, FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, Precondition, RecordId, json_pointer,
+    percent_encode_id, sha256,
 };
 use crate::system::{RecordPage, RecordView, System, join_errors};
 use crate::writes::{Preview, SuccessBody, WriteCommand, WriteSuccess};
@@ -140,10 +140,7 @@ impl Representation {
             BodyType::JsonPatch => ModelPatch::parse_json_patch(map, id, body),
             BodyType::MergePatch | BodyType::Json => ModelPatch::parse_merge_patch(map, id, body),
         };
-        match patch {
-            Err(PatchError::Malformed(detail)) => Err(ProblemKind::MalformedRequest.with_detail(detail)),
-            other => Ok(other.map(|patch| Patch::Mapped(Arc::new(patch)))),
-        }
+        write_request::refuse_malformed(patch.map(|patch| Patch::Mapped(Arc::new(patch))))
     }
 
     /// The collection and the fields of a new record, from its body.
@@ -277,8 +274,8 @@ impl Representation {
         }
         let json = |record| self.record_json(record, self.etag_of(record).as_deref(), part, metrics);
         let items: Vec<String> = page.items.iter().map(json).collect();
-        let next = serde_json::to_string(&page.next).unwrap_or_else(|_| "null".to_owned());
-        [r#"{"items":["#, &items.join(","), r#"],"next":"#, &next, "}"].concat()
+        let size = items.iter().map(|item| item.len() + 1).sum::<usize>() + 128;
+        JsonObjectWriter::with_capacity(size).raw_array("items", &items).serialized("next", &page.next).finish()
     }
 
     /// Translates a preview into the words of the representation.

@@ -1,6 +1,7 @@
 //! Successful responses: the headers that they share, and conditional reads (RFC 9110 §13.2.2).
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, LINK, VARY,
 };
@@ -25,11 +26,20 @@ const CACHE_SHORTLY: HeaderValue = HeaderValue::from_static("private, max-age=60
 const SCHEMA_JSON: HeaderValue = HeaderValue::from_static("application/schema+json");
 const VARY_READ: HeaderValue = HeaderValue::from_static("Authorization, Prefer");
 pub(super) const ACCEPT_PATCH: &str = "application/merge-patch+json, application/json-patch+json";
-pub(super) const H_OPERATION: HeaderName = HeaderName::from_static("operation");
-pub(super) const H_IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
-pub(super) const H_CONCURRENCY_GUARANTEE: HeaderName = HeaderName::from_static("concurrency-guarantee");
 /// When to poll an operation that runs again, in seconds.
 pub(super) const POLL_INTERVAL_SECS: u64 = 1;
+
+/// Appends a header; a value that no header can hold, which none of ours is, is left out.
+pub(super) fn append_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
+    if let Ok(value) = value.try_into() {
+        headers.append(name, value);
+    }
+}
+
+/// A JSON response that caches do not store.
+pub(super) fn no_store_json(status: StatusCode, json: impl Into<Bytes>) -> HttpResponse {
+    HttpResponse::build(status).insert_header(NO_STORE).content_type(JSON).body(json.into())
+}
 
 /// The path of a record.
 pub(super) fn record_path(system: &str, id: &str) -> String {

@@ -5,7 +5,7 @@ use std::any::Any;
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderName;
 
-use super::context::RequestState;
+use super::request_state::RequestState;
 use super::request_target::percent_decode;
 use crate::problem::{Problem, ProblemKind};
 

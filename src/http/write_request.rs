@@ -32,8 +32,7 @@ pub(super) fn parse_headers(context: &RequestContext, mode: WriteMode) -> Result
     WriteHeaders::parse(context.headers())
 }
 
-/// Parses a patch. A patch that is well-formed and impossible is returned as the inner error: 400
-/// for the headers and 428 come before its 422 (contract 4).
+/// Parses a patch; see [`refuse_malformed`] for the two errors.
 ///
 /// # Errors
 /// 400.
@@ -42,6 +41,15 @@ pub(super) fn parse_patch(body_type: BodyType, body: &Bytes) -> Result<Result<Pa
         BodyType::JsonPatch => Patch::parse_json_patch(body),
         BodyType::MergePatch | BodyType::Json => Patch::parse_merge_patch(body),
     };
+    refuse_malformed(patch)
+}
+
+/// A patch that is well-formed and impossible is returned as the inner error: 400 for the headers
+/// and 428 come before its 422 (contract 4).
+///
+/// # Errors
+/// 400.
+pub(super) fn refuse_malformed(patch: Result<Patch, PatchError>) -> Result<Result<Patch, PatchError>, Problem> {
     match patch {
         Err(PatchError::Malformed(detail)) => Err(ProblemKind::MalformedRequest.with_detail(detail)),
         other => Ok(other),

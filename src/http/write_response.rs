@@ -2,13 +2,12 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    CONTENT_LOCATION, ETAG, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER, VARY,
-};
+use actix_web::http::header::{CONTENT_LOCATION, ETAG, HeaderMap, HeaderValue, LINK, LOCATION, RETRY_AFTER, VARY};
 use serde_json::Value;
 
 use super::context::RequestContext;
 use super::error::{ApiError, HandlerResult};
+use super::headers::names;
 use super::model_document::VendorPart;
 use super::representation::Representation;
 use super::response;
@@ -16,9 +15,8 @@ use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, RawJson};
 use crate::system::RecordView;
+use crate::transport::JSON;
 use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
-
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// The response, replayed or not.
 pub(super) fn respond(context: &RequestContext, result: WriteResponse) -> HandlerResult {
@@ -37,7 +35,7 @@ pub(super) fn respond(context: &RequestContext, result: WriteResponse) -> Handle
     if let SuccessBody::Record(record) | SuccessBody::Created(record) = &success.body
         && let Some(link) = representation.describedby_link(context.api().find_system(&record.system)?, &record.id)
     {
-        append_header(response.headers_mut(), LINK, link);
+        response::append_header(response.headers_mut(), LINK, link);
     }
     Ok(response)
 }
@@ -68,7 +66,7 @@ fn success_response(
         (SuccessBody::NoContent | SuccessBody::Accepted, _) => (HttpResponse::new(StatusCode::NO_CONTENT), None),
     };
     if let Some((name, path)) = location {
-        append_header(response.headers_mut(), name, path);
+        response::append_header(response.headers_mut(), name, path);
     }
     add_write_headers(response.headers_mut(), shown, success, is_replay);
     response
@@ -110,13 +108,13 @@ fn add_write_headers(headers: &mut HeaderMap, shown: &RecordInResponse<'_>, succ
     headers.append(cache_control, no_store);
     headers.append(VARY, HeaderValue::from_static("Prefer"));
     if let Some(operation) = &success.operation {
-        append_header(headers, response::H_OPERATION, operation.path());
+        response::append_header(headers, names::OPERATION, operation.path());
     }
     if let Some(guarantee) = success.guarantee {
-        headers.append(response::H_CONCURRENCY_GUARANTEE, HeaderValue::from_static(guarantee.as_str()));
+        headers.append(names::CONCURRENCY_GUARANTEE, HeaderValue::from_static(guarantee.as_str()));
     }
     if let Some(applied) = &success.preference_applied {
-        append_header(headers, PREFERENCE_APPLIED, applied.as_str());
+        response::append_header(headers, names::PREFERENCE_APPLIED, applied.as_str());
     }
     // `ETag` is the tag of the record in the body. A 202 has no new representation yet (http-rules
     // 190).
@@ -128,17 +126,10 @@ fn add_write_headers(headers: &mut HeaderMap, shown: &RecordInResponse<'_>, succ
         SuccessBody::Accepted => None,
     };
     if let Some(etag) = etag {
-        append_header(headers, ETAG, etag);
+        response::append_header(headers, ETAG, etag);
     }
     if is_replay {
-        headers.append(response::H_IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
-    }
-}
-
-/// Leaves out a value that no header can hold, which none of these is.
-fn append_header(headers: &mut HeaderMap, name: HeaderName, value: impl TryInto<HeaderValue>) {
-    if let Ok(value) = value.try_into() {
-        headers.append(name, value);
+        headers.append(names::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
 }
 
@@ -150,7 +141,7 @@ impl RecordInResponse<'_> {
     fn response(&self, status: StatusCode, record: &RecordView) -> HttpResponse {
         let etag = self.representation.etag_of(record);
         let json = self.representation.record_json(record, etag.as_deref(), VendorPart::default(), self.metrics);
-        HttpResponse::build(status).content_type("application/json").body(json)
+        HttpResponse::build(status).content_type(JSON).body(json)
     }
 }
 
@@ -159,7 +150,7 @@ fn accepted_response(operation: &Operation) -> HttpResponse {
     if operation.state == OperationState::Running {
         response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
     }
-    response.content_type("application/json").body(response::to_json(operation))
+    response.content_type(JSON).body(response::to_json(operation))
 }
 
 /// The operation of a 202, as the gateway returned it. The outcome of an earlier attempt may hold

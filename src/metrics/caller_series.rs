@@ -1,4 +1,4 @@
-//! The metrics of callers. Their names are labels only where the operator wants it.
+//! The metrics of callers. Their names are labels only where the configuration says so.
 
 use prometheus::{IntCounterVec, IntGaugeVec};
 

@@ -53,7 +53,8 @@ fn recorded_values_are_rendered_with_their_labels() {
     metrics.vendor_request(crm, VendorRequestKind::Schema, CallOutcome::ConnectionLost, 0.2);
     metrics.vendor_retry(crm, RetryReason::RateLimited);
     metrics.precondition_failure(crm, DetectedBy::Vendor);
-    metrics.ledger_entries(2);
+    metrics.ledger_entry();
+    metrics.ledger_entry();
     metrics.in_flight(Some(crm), 1);
     let while_running = render_text(&metrics);
     metrics.in_flight(Some(crm), -1);

@@ -26,6 +26,18 @@ pub fn write_fields_pointer<'n>(pointer: &mut String, names: impl IntoIterator<I
     names.into_iter().for_each(|name| write_pointer(pointer, name));
 }
 
+/// Whether a pointer is `ancestor` or points to something below it.
+#[must_use]
+pub fn pointer_is_within(pointer: &str, ancestor: &str) -> bool {
+    pointer.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether one of two pointers is within the other.
+#[must_use]
+pub fn pointers_overlap(one: &str, other: &str) -> bool {
+    pointer_is_within(one, other) || pointer_is_within(other, one)
+}
+
 /// Appends one name, escaped (RFC 6901 §3).
 fn write_pointer(pointer: &mut String, name: &str) {
     pointer.push('/');
@@ -47,5 +59,19 @@ mod tests {
         {
             assert_eq!(json_pointer("", &[name, "d"]), format!("/{escaped}/d"));
         }
+    }
+
+    #[test]
+    fn pointers_overlap_when_equal_or_when_one_is_below_the_other() {
+        for (one, other, expected) in [
+            ("/fields/a", "/fields/a", true),
+            ("/fields/p", "/fields/p/x/value", true),
+            ("/fields/p/x/value", "/fields/p", true),
+            ("/fields/a", "/fields/ab", false),
+            ("/fields/a", "/fields/b", false),
+        ] {
+            assert_eq!(pointers_overlap(one, other), expected, "{one} {other}");
+        }
+        assert!(pointer_is_within("/fields/p/x", "/fields/p") && !pointer_is_within("/fields/p", "/fields/p/x"));
     }
 }

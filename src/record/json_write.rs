@@ -171,6 +171,21 @@ impl JsonObjectWriter {
         self.raw(name, &serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()))
     }
 
+    /// Adds an array of values that are JSON texts.
+    #[must_use]
+    pub fn raw_array(mut self, name: &str, elements: &[impl AsRef<str>]) -> Self {
+        let text = self.begin_member(name);
+        text.push('[');
+        for (index, element) in elements.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            text.push_str(element.as_ref());
+        }
+        text.push(']');
+        self
+    }
+
     /// Adds every member of an object.
     #[must_use]
     pub fn members(self, members: &Map<String, Value>) -> Self {

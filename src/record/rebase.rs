@@ -10,7 +10,7 @@ use std::ops::Bound;
 use serde_json::{Map, Value};
 
 use super::diff::diff;
-use super::json_pointer::json_pointer;
+use super::json_pointer::{json_pointer, pointer_is_within};
 
 #[cfg(test)]
 mod tests;
@@ -56,8 +56,7 @@ pub fn rebase(
 
 /// Whether a place is this member of `fields` or lies below it.
 fn is_at_or_below(place: &str, member: &str) -> bool {
-    let pointer = json_pointer("/fields", &[member]);
-    place.strip_prefix(&pointer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    pointer_is_within(place, &json_pointer("/fields", &[member]))
 }
 
 /// Adds those of `places` that are equal to `touched`, above it or below it.

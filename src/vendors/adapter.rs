@@ -45,14 +45,14 @@ pub struct UpdateTerms<'t> {
     /// The version that the vendor compares; `None` where the gateway compares under a lease.
     pub expected: Option<&'t Version>,
     /// Whether the caller gets the record back. A vendor that can return it saves a read.
-    pub wants_record: bool,
+    pub return_record: bool,
 }
 
 impl<'t> UpdateTerms<'t> {
     /// Bound to this version, without the record in the response.
     #[must_use]
     pub fn bound_to(version: &'t Version) -> Self {
-        Self { expected: Some(version), wants_record: false }
+        Self { expected: Some(version), return_record: false }
     }
 }
 
@@ -66,8 +66,9 @@ pub struct PlannedRequest {
     /// When a read shows the effect.
     pub completion: Completion,
     /// Whether the vendor does the work at most once however often the request is sent: it is bound
-    /// to a version, or it deletes an id that is never used again. The gateway sends a write again
-    /// only if the vendor also compares versions.
+    /// to a version, or it deletes an id that is never used again. The gateway sends an update
+    /// again only if the vendor compares versions, and a delete only while a read shows the version
+    /// that was compared.
     pub idempotent: bool,
 }
 
@@ -221,8 +222,8 @@ pub trait Adapter: VendorProtocol {
     /// Every error of the calls.
     async fn collections(&self, transport: &dyn Transport) -> Result<CollectionList, VendorError>;
 
-    /// The fields of a collection's records. The gateway asks only where
-    /// [`Capabilities::schema_source`] is not `None`.
+    /// The fields of a collection's records. The gateway calls it only
+    /// where [`Capabilities::schema_source`] is not `None`.
     ///
     /// # Errors
     /// `NotFound` for an unknown collection, and every other error of the calls.

@@ -33,6 +33,7 @@ pub use adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
 pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
+pub use common::reports_other_writer;
 pub use factory::{AdapterFactory, BASE_URL, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples};
 pub use filter::FieldFilter;
 pub use schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema, SchemaSource};

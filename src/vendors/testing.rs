@@ -187,7 +187,7 @@ async fn run_action(adapter: &dyn Adapter, transport: &ScriptedTransport<'_>, gi
             };
             run_write(transport, &id(), {
                 let expected = parse_golden_version(&given["expected"]);
-                let terms = UpdateTerms { expected: expected.as_ref(), wants_record: given["wants_record"] == true };
+                let terms = UpdateTerms { expected: expected.as_ref(), return_record: given["return_record"] == true };
                 adapter.plan_update(&id(), &change, &terms)
             })
             .await

@@ -32,10 +32,10 @@ pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result
 /// Checks what the vendor can guarantee and that no blocking write (queued or unresolved) runs, and
 /// takes the lease that a guarded write needs.
 pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, AttemptError> {
-    let WriteTask { gateway, system, command, context, .. } = *task;
+    let WriteTask { services, system, command, context, .. } = *task;
     let is_native = check_guarantee(system, command)?;
     let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };
-    ensure_not_blocked(&gateway.journal, system, id).await?;
-    let lease = if is_native { None } else { Some(acquire_lease(&gateway.journal, system, id, context).await?) };
+    ensure_not_blocked(&services.journal, system, id).await?;
+    let lease = if is_native { None } else { Some(acquire_lease(&services.journal, system, id, context).await?) };
     Ok(Admitted { task, lease })
 }

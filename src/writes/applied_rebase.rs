@@ -16,7 +16,7 @@ pub(super) struct AppliedRebase {
 }
 
 impl AppliedRebase {
-    /// What the caller learns of it.
+    /// The warning in the response.
     pub(super) fn warning(&self) -> Warning {
         let detail = "The record had changed in other places since the tag in If-Match; the change was applied to its \
                       current state.";

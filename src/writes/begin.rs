@@ -31,22 +31,22 @@ pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>
     if let Some(lease) = lease {
         lease.keep();
     }
-    task.gateway.metrics.operations_running(task.system.index, 1);
-    Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.gateway, write) })
+    task.services.metrics.operations_running(task.system.index, 1);
+    Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.services, write) })
 }
 
 async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptError> {
-    let WriteTask { gateway, system, context, .. } = *task;
+    let WriteTask { services, system, context, .. } = *task;
     let intent = to_journal_intent(task, write);
-    let mut backoff = write.id().map(|id| WriterBackoff::new(&gateway.journal, system, id, context));
+    let mut backoff = write.id().map(|id| WriterBackoff::new(&services.journal, system, id, context));
     loop {
-        let begun = gateway.journal.begin(intent.clone()).await;
+        let begun = services.journal.begin(intent.clone()).await;
         match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
             BeginResult::Started => return Ok(()),
             BeginResult::LeaseLost => return Err(AttemptError::Restart),
             BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
             BeginResult::IdempotencyKey(state) => {
-                return Err(outcome_from_key(&gateway.metrics, system, task.command, state));
+                return Err(outcome_from_key(&services.metrics, system, task.command, state));
             }
             BeginResult::LeaseHeld => match &mut backoff {
                 Some(backoff) => backoff.wait(None).await?,

@@ -1,5 +1,5 @@
-//! What the gateway's other writes reveal about a write whose response was lost: a record that
-//! shows the expected values may show the effect of another write.
+//! What the gateway's other writes of a record reveal about one whose response was lost: a record
+//! that shows the expected values may show the effect of another write.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -7,30 +7,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::in_flight_write::InFlightWrite;
-use super::intent::{ExpectedState, WriteIntent};
-use crate::journal::{ChangedPaths as _, Journal, LedgerEvent, LedgerQuery, OperationQuery};
-use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, values_equal};
+use crate::journal::{ChangedPaths as _, Journal, LedgerEntry, LedgerEvent, LedgerQuery};
+use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, pointers_overlap};
 use crate::system::System;
 
 /// How much earlier than this write a concurrent one may have begun, in addition to
 /// `completion_timeout`.
 const LOOKBACK: Duration = Duration::from_mins(15);
 /// Rows per query, and queries per search. A search with more rows than that stays inconclusive.
-const PAGE_SIZE: usize = 1000;
-const MAX_PAGES: usize = 32;
-
-/// Whether one record can have the values of both creates.
-fn could_be_same_record(one: &ExpectedState, other: &ExpectedState) -> bool {
-    let (
-        ExpectedState::Created { collection, fields, .. },
-        ExpectedState::Created { collection: other_collection, fields: other_fields, .. },
-    ) = (one, other)
-    else {
-        return false;
-    };
-    collection == other_collection
-        && fields.iter().all(|(name, value)| other_fields.get(name).is_none_or(|other| values_equal(value, other)))
-}
+pub(super) const PAGE_SIZE: usize = 1000;
+pub(super) const MAX_PAGES: usize = 32;
 
 /// What the ledger shows of other writes of the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,17 +69,45 @@ fn may_have_written(version_match: VersionMatch, compared: Option<&str>, shown: 
     version_match == VersionMatch::No && (compared.is_none() || compared != shown)
 }
 
-/// Whether a path of one list equals a path of the other, or lies below it.
+/// What the end of another write means for this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OtherEnd {
+    /// It was applied, and only one of the two can be.
+    ExcludesThis,
+    /// It was applied before this write began, so what it made was compared.
+    AppliedBefore,
+    /// It was applied since this write began: the record may show its values.
+    AppliedMeanwhile,
+    /// It was not applied and never will be.
+    NotApplied,
+    /// It ended without a known outcome.
+    Unknown,
+}
+
+impl OtherEnd {
+    /// `excludes_this`: only one of the two writes can be applied. `has_begun`: this write began
+    /// before the other one ended.
+    fn classify(state: &str, excludes_this: bool, has_begun: bool) -> Self {
+        if state == OperationState::NotApplied.as_str() {
+            return Self::NotApplied;
+        }
+        match (state == OperationState::Applied.as_str(), excludes_this, has_begun) {
+            (true, true, _) => Self::ExcludesThis,
+            (true, false, false) => Self::AppliedBefore,
+            (true, false, true) => Self::AppliedMeanwhile,
+            (false, ..) => Self::Unknown,
+        }
+    }
+}
+
+/// Whether a path of one list overlaps a path of the other.
 fn paths_overlap(some: &[String], others: &[String]) -> bool {
-    let is_within = |path: &str, ancestor: &str| {
-        path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    some.iter().any(|one| others.iter().any(|other| is_within(one, other) || is_within(other, one)))
+    some.iter().any(|one| others.iter().any(|other| pointers_overlap(one, other)))
 }
 
 /// Since when (milliseconds since 1970) other writes may have taken effect while this one ran. The
 /// vendor's answer to an earlier one is no longer awaited, and its effect has come.
-fn lookback_start(system: &System, write: &InFlightWrite) -> i64 {
+pub(super) fn lookback_start(system: &System, write: &InFlightWrite) -> i64 {
     let lookback = i64::try_from((LOOKBACK + system.policy.completion_timeout).as_millis()).unwrap_or(i64::MAX);
     write.begun_ms.saturating_sub(lookback)
 }
@@ -106,6 +120,81 @@ fn first_page(system: &System, id: &RecordId, since: i64) -> LedgerQuery {
         since: Timestamp::from_millisecond(since).ok(),
         limit: PAGE_SIZE,
         ..LedgerQuery::default()
+    }
+}
+
+/// A search through the ledger's entries of a record, oldest first.
+struct ConcurrentSearch<'s> {
+    write: &'s InFlightWrite,
+    etag_before: &'s str,
+    /// The ETag that the record has now.
+    shown: Option<&'s str>,
+    paths: Vec<String>,
+    version_is_sequence: bool,
+    /// Whether this write's own entry was found.
+    has_begun: bool,
+    /// Others whose values the record may show.
+    unresolved: HashSet<OperationId>,
+    /// Others that began after this one.
+    later: HashSet<OperationId>,
+}
+
+impl ConcurrentSearch<'_> {
+    /// Takes the next entry. The result: whether another write was applied that excludes this one.
+    /// `None`: the store is unavailable.
+    async fn add(&mut self, journal: &Journal, entry: LedgerEntry) -> Option<bool> {
+        let Some(operation) = entry.operation.clone() else { return Some(false) };
+        if operation == self.write.operation {
+            self.has_begun = true;
+            return Some(false);
+        }
+        // A rebased write compared the state that it was applied to, not that of its tag.
+        let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
+        let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), self.etag_before);
+        // The id of a deleted record is never used again, whatever version was compared.
+        let is_other_delete = self.write.expected.is_deleted() && entry.action == Some(Action::Delete);
+        let excludes_this = is_other_delete || version_match == VersionMatch::Exact;
+        if entry.event == LedgerEvent::Intent {
+            let compared = compared.or(entry.precondition.as_deref());
+            let may_show_its_values =
+                version_match == VersionMatch::Possible || self.may_follow_unseen(version_match, compared);
+            if self.has_begun && version_match != VersionMatch::Exact {
+                self.later.insert(operation.clone());
+            }
+            if excludes_this || may_show_its_values && paths_overlap(&entry.paths, &self.paths) {
+                self.unresolved.insert(operation);
+            }
+            return Some(false);
+        }
+        match OtherEnd::classify(&entry.state, excludes_this, self.has_begun) {
+            OtherEnd::ExcludesThis => return Some(true),
+            OtherEnd::NotApplied => {
+                self.later.remove(&operation);
+                self.unresolved.remove(&operation);
+            }
+            OtherEnd::AppliedBefore => {
+                self.unresolved.remove(&operation);
+            }
+            OtherEnd::Unknown if ended_without_effect(journal, &operation).await? => {
+                self.unresolved.remove(&operation);
+            }
+            OtherEnd::Unknown | OtherEnd::AppliedMeanwhile => {}
+        }
+        Some(false)
+    }
+
+    /// Where a version does not identify its writer, the values may be those of a later write: this
+    /// one was refused, and its response lost.
+    fn may_follow_unseen(&self, version_match: VersionMatch, compared: Option<&str>) -> bool {
+        self.has_begun && !self.version_is_sequence && may_have_written(version_match, compared, self.shown)
+    }
+
+    fn finish(self) -> ConcurrentWrites {
+        ConcurrentWrites {
+            another_applied: false,
+            another_unresolved: !self.unresolved.is_empty(),
+            later_writer: !self.later.is_empty(),
+        }
     }
 }
 
@@ -127,54 +216,26 @@ pub(super) async fn find_concurrent_writes(
     if !is_complete {
         return Some(ConcurrentWrites::INCONCLUSIVE);
     }
-    let paths = write.paths();
-    let is_sequence = system.adapter.capabilities().version_is_sequence;
-    let mut has_begun = false;
-    let (mut unresolved, mut later) = (HashSet::new(), HashSet::new());
+    let mut search = ConcurrentSearch {
+        write,
+        etag_before,
+        shown,
+        paths: write.paths(),
+        version_is_sequence: system.adapter.capabilities().version_is_sequence,
+        has_begun: false,
+        unresolved: HashSet::new(),
+        later: HashSet::new(),
+    };
     for _ in 0..MAX_PAGES {
         let page = journal.ledger(query.clone()).await.ok()?;
         for entry in page.items {
-            let Some(operation) = entry.operation else { continue };
-            // A rebased write compared the state that it was applied to, not that of its tag.
-            let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
-            let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), etag_before);
-            let is_applied = entry.state == OperationState::Applied.as_str();
-            // The id of a deleted record is never used again, whatever version was compared.
-            let is_other_delete = write.expected.is_deleted() && entry.action == Some(Action::Delete);
-            if operation == write.operation {
-                has_begun = true;
-            } else if entry.event == LedgerEvent::Intent {
-                if has_begun && version_match != VersionMatch::Exact {
-                    later.insert(operation.clone());
-                }
-                // Where a version does not identify its writer, the values may be those of a later
-                // write: this one was refused, and its response lost.
-                let may_follow_unseen = has_begun
-                    && !is_sequence
-                    && may_have_written(version_match, compared.or(entry.precondition.as_deref()), shown);
-                if is_other_delete
-                    || version_match == VersionMatch::Exact
-                    || (version_match == VersionMatch::Possible || may_follow_unseen)
-                        && paths_overlap(&entry.paths, &paths)
-                {
-                    unresolved.insert(operation);
-                }
-            } else if is_applied && (is_other_delete || version_match == VersionMatch::Exact) {
+            if search.add(journal, entry).await? {
                 return Some(ConcurrentWrites { another_applied: true, ..ConcurrentWrites::default() });
-            } else if entry.state == OperationState::NotApplied.as_str() {
-                later.remove(&operation);
-                unresolved.remove(&operation);
-            } else if is_applied && !has_begun || !is_applied && ended_without_effect(journal, &operation).await? {
-                unresolved.remove(&operation);
             }
         }
         query.after_seq = page.next;
         if page.next.is_none() {
-            return Some(ConcurrentWrites {
-                another_applied: false,
-                another_unresolved: !unresolved.is_empty(),
-                later_writer: !later.is_empty(),
-            });
+            return Some(search.finish());
         }
     }
     Some(ConcurrentWrites::INCONCLUSIVE)
@@ -187,81 +248,41 @@ async fn ended_without_effect(journal: &Journal, operation: &OperationId) -> Opt
     Some(ended.is_none_or(|ended| matches!(ended.observed, Some(ObservedState::Unchanged | ObservedState::Other))))
 }
 
-/// Keeps of `found`, the records that a create with a lost response may have made, those that no
-/// other create has made. `None`: another create that is unresolved, or that ended `unknown`, could
-/// have made them; or that cannot be excluded.
-pub(super) async fn exclude_others_creates(
-    journal: &Journal,
-    system: &System,
-    write: &InFlightWrite,
-    found: Vec<RecordId>,
-) -> Option<Vec<RecordId>> {
-    if found.is_empty() {
-        return Some(found);
-    }
-    let since = lookback_start(system, write);
-    if !journal.is_complete_since(since).await.ok()? {
-        return None;
-    }
-    // Read first: a create that ends meanwhile is listed with its record below.
-    let unresolved = journal.unresolved_creates(system.name.as_str(), since, PAGE_SIZE).await.ok()?;
-    let is_contested = unresolved.len() >= PAGE_SIZE
-        || unresolved.iter().any(|(id, intent)| *id != write.operation && may_be_same_record(intent.as_deref(), write));
-    if is_contested {
-        return None;
-    }
-    let mut left = Vec::new();
-    for id in found {
-        let creates = list_creates(journal, system, &id).await?;
-        if creates.iter().all(|create| *create == write.operation) {
-            left.push(id);
-        }
-    }
-    Some(left)
-}
-
-/// Whether a create with this stored intent could have made the record of this one.
-fn may_be_same_record(intent: Option<&str>, write: &InFlightWrite) -> bool {
-    let intent = intent.and_then(|json| serde_json::from_str::<WriteIntent>(json).ok());
-    intent.is_none_or(|intent| could_be_same_record(&intent.expected, &write.expected))
-}
-
-/// The creates that made a record. `None`: the store is unavailable, or there are too many.
-async fn list_creates(journal: &Journal, system: &System, record: &RecordId) -> Option<Vec<OperationId>> {
-    let mut query = OperationQuery {
-        systems: vec![system.name.as_str().to_owned()],
-        record: Some(record.as_str().to_owned()),
-        limit: PAGE_SIZE,
-        ..OperationQuery::default()
-    };
-    let mut found = Vec::new();
-    for _ in 0..MAX_PAGES {
-        let page = journal.operations(query.clone()).await.ok()?;
-        let creates = page.items.into_iter().filter(|operation| operation.action == Action::Create);
-        found.extend(creates.map(|operation| operation.id));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Some(found);
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn paths_overlap_when_equal_or_when_one_is_below_the_other() {
+    fn lists_of_paths_overlap_when_any_two_of_their_paths_do() {
         let owned = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
         for (some, others, expected) in [
             (&["/fields/a", "/fields/b"][..], &["/fields/b", "/fields/c"][..], true),
             (&["/fields/p"], &["/fields/p/x/value"], true),
-            (&["/fields/p/x/value"], &["/fields/p"], true),
             (&["/fields/a"], &["/fields/ab"], false),
             (&[], &["/fields/a"], false),
         ] {
             assert_eq!(paths_overlap(&owned(some), &owned(others)), expected, "{some:?} {others:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_another_write_is_classified_by_state_and_order() {
+        use OtherEnd::{AppliedBefore, AppliedMeanwhile, ExcludesThis, NotApplied, Unknown};
+        for (state, excludes_this, has_begun, expected) in [
+            ("applied", true, false, ExcludesThis),
+            ("applied", true, true, ExcludesThis),
+            ("applied", false, false, AppliedBefore),
+            ("applied", false, true, AppliedMeanwhile),
+            ("not-applied", true, false, NotApplied),
+            ("not-applied", false, true, NotApplied),
+            ("unknown", true, true, Unknown),
+            ("unknown", false, false, Unknown),
+        ] {
+            assert_eq!(
+                OtherEnd::classify(state, excludes_this, has_begun),
+                expected,
+                "{state} {excludes_this} {has_begun}"
+            );
         }
     }
 

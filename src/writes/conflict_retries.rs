@@ -33,13 +33,13 @@ impl ConflictRetries {
     }
 
     /// Pauses before the next attempt; `false` if there is no time for one.
-    pub(super) async fn pause(&mut self, gateway: &WriteServices, system: &System) -> bool {
+    pub(super) async fn pause(&mut self, services: &WriteServices, system: &System) -> bool {
         let pause = self.backoff.next().unwrap_or(MAX_BACKOFF).mul_f64(fastrand::f64());
         if self.attempts >= MIN_ATTEMPTS && Instant::now() + pause >= self.until {
             return false;
         }
         self.attempts += 1;
-        gateway.metrics.conflict_retry(system.index);
+        services.metrics.conflict_retry(system.index);
         tokio::time::sleep(pause).await;
         true
     }

@@ -23,13 +23,8 @@ use crate::transport::VendorResponse;
 /// How much longer than the caller's deadline the last probe may take.
 const MIN_PROBE_TIME: Duration = Duration::from_millis(300);
 
-/// A write whose caller gets this outcome.
-pub(super) struct Resolved {
-    pub outcome: WriteOutcome,
-}
-
-/// Determines the outcome of the write, and records it.
-pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
+/// Determines the outcome of the write, records it, and returns what the caller gets.
+pub(super) async fn finish(sent: Sent<'_>) -> WriteOutcome {
     let Sent { task, mut guard, result, is_queued } = sent;
     let write = &mut guard.write;
     let accepted_by_vendor = is_queued && result.is_ok();
@@ -40,12 +35,11 @@ pub(super) async fn finish(sent: Sent<'_>) -> Resolved {
     if finding.resolution == Resolution::Open {
         write.ambiguous_error = finding.fault;
         write.calls.extend(task.session.take_calls());
-        let outcome = Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
-        return Resolved { outcome };
+        return Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
     }
     let finding = verify_applied(&probe(task), write, finding, task.context.deadline).await;
     write.calls.extend(task.session.take_calls());
-    Resolved { outcome: record_outcome(task.gateway, task.system, write, finding).await }
+    record_outcome(task.services, task.system, write, finding).await
 }
 
 /// The vendor reported success.
@@ -105,7 +99,7 @@ async fn on_vendor_error(task: &WriteTask<'_>, write: &mut InFlightWrite, fault:
 }
 
 fn probe<'t>(task: &'t WriteTask<'_>) -> OutcomeProbe<'t> {
-    OutcomeProbe { gateway: task.gateway, system: task.system, session: &task.session }
+    OutcomeProbe { services: task.services, system: task.system, session: &task.session }
 }
 
 /// Polls for the outcome while the caller waits. If the write's own time ends before that, it ends
@@ -131,7 +125,7 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
     } else {
         outcome_unknown(task.system, &write.operation).into()
     };
-    let journal = &task.gateway.journal;
+    let journal = &task.services.journal;
     match write.response {
         ResponseState::Accepted if write.has_idempotency_key => {
             save_interim_outcome(journal, write, InterimResponse::Accepted, &outcome).await;

@@ -32,12 +32,14 @@ pub(super) struct InFlightWrite {
     pub lease: Option<Lease>,
     /// What its caller got so far.
     pub response: ResponseState,
-    /// Whether the store keeps other writers from the record until it ends.
+    /// Whether the store keeps other writers from the record until it ends, because its response
+    /// was lost or because it was adopted. An asynchronous write (`is_async`) keeps them away
+    /// without it.
     pub blocks_record: bool,
     /// When the vendor's response was lost; `None` if another process, or a task that is gone, sent
     /// the request.
     pub lost_at: Option<Instant>,
-    /// Whether the store has its outcome.
+    /// Whether its outcome was given to the store, which persists it even if the task ends.
     pub recorded: bool,
     /// Whether its operation has ended in the store without this process: it is not sent again, and
     /// no longer counted.

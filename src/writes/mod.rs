@@ -14,6 +14,7 @@ mod stored_request;
 // What the steps share.
 mod active_probes;
 mod applied_rebase;
+mod concurrent_creates;
 mod concurrent_writes;
 mod conflict_retries;
 mod drain;

@@ -9,10 +9,11 @@ use crate::metrics::{DetectedBy, PlanOutcome};
 use crate::problem::Problem;
 use crate::record::{FieldError, PlanPart, VendorError, VendorErrorKind};
 use crate::system::System;
+use crate::vendors::reports_other_writer;
 
 /// The problem of a write that was not applied.
 pub(super) async fn not_applied_problem(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &InFlightWrite,
     reason: NotAppliedReason,
@@ -20,7 +21,7 @@ pub(super) async fn not_applied_problem(
 ) -> Problem {
     let fault = finding.fault.as_deref();
     match reason {
-        NotAppliedReason::Conflict => conflict_problem(gateway, system, write, &finding).await,
+        NotAppliedReason::Conflict => conflict_problem(services, system, write, &finding).await,
         NotAppliedReason::NotFound => fault_problem(system, write, &VendorError::new(VendorErrorKind::NotFound)),
         NotAppliedReason::AsReported => {
             fault_problem(system, write, fault.unwrap_or(&VendorError::new(VendorErrorKind::ServerError)))
@@ -43,17 +44,17 @@ fn fault_problem(system: &System, write: &InFlightWrite, fault: &VendorError) ->
 
 /// `precondition-failed` that the vendor detected, with what is known of the record now.
 async fn conflict_problem(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &InFlightWrite,
     finding: &Finding,
 ) -> Problem {
     // The precondition was the plan's state.
     if write.has_if_plan && write.if_match_any {
-        gateway.metrics.plan(system.index, PlanOutcome::Changed);
+        services.metrics.plan(system.index, PlanOutcome::Changed);
         return plan_changed(system, vec![PlanPart::BasedOn]);
     }
-    let mut problem = precondition_failed(&gateway.metrics, system, DetectedBy::Vendor);
+    let mut problem = precondition_failed(&services.metrics, system, DetectedBy::Vendor);
     if let Some(fault) = &finding.fault {
         problem.vendor = system.vendor_error_to_problem(fault).vendor;
     }
@@ -63,7 +64,7 @@ async fn conflict_problem(
         problem.current_etag = Some(system.etag_header(id, record));
         let rebased_from = write.rebased.as_ref().map(|rebased| rebased.from.as_str());
         let before = rebased_from.or(write.etag_before.as_deref()).unwrap_or_default();
-        problem.changed = system.changed_since(&gateway.recent_states, before, id, record).await;
+        problem.changed = system.changed_since(&services.recent_states, before, id, record).await;
     }
     problem
 }
@@ -77,17 +78,12 @@ fn rejection_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     system.vendor_error_to_problem(&VendorError { kind, ..fault.clone() })
 }
 
-/// Parts of texts by which vendors report other writers. Any other text names what is wrong with
-/// this write.
-const BUSY_WORDS: &[&str] =
-    &["busy", "lock", "in use", "in progress", "ongoing", "concurr", "conflict", "changed", "modified", "version"];
-
 /// The vendor reports a conflict, but no read shows a change. Its text decides between busy and
 /// rejected.
 fn busy_problem(system: &System, fault: Option<&VendorError>) -> Problem {
     let Some(fault) = fault else { return rejection_problem(system, None) };
-    let text = fault.message.as_deref().unwrap_or_default().to_ascii_lowercase();
-    let is_busy = fault.invalid.is_empty() && (text.is_empty() || BUSY_WORDS.iter().any(|word| text.contains(word)));
+    let text = fault.message.as_deref().unwrap_or_default();
+    let is_busy = fault.invalid.is_empty() && (text.is_empty() || reports_other_writer(text));
     let kind = if is_busy { VendorErrorKind::Busy } else { VendorErrorKind::Rejected };
     system.vendor_error_to_problem(&VendorError { kind, ..fault.clone() })
 }

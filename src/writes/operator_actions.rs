@@ -2,7 +2,6 @@
 //! resolve it by hand (contract 4.15).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -11,20 +10,15 @@ use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
-use super::probe::OutcomeProbe;
+use super::probe::{MIN_AGE_TO_RESOLVE, OutcomeProbe};
 use super::record_outcome::late_verdict;
-use super::verify_applied::resolve_and_verify;
+use super::verify_applied::{PROBE_TIMEOUT, resolve_and_verify};
 use super::write_services::WriteServices;
 use super::write_task::accepted_success;
 use crate::journal::{JournalError, Verdict, VerdictResult};
 use crate::record::{Action, Operation, OperationId, OperationState};
 use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
-
-/// The minimum age of an operation that a person may resolve.
-const MIN_AGE: Duration = Duration::from_mins(1);
-/// How long one more probe may take.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of an operator's request for one more probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +39,7 @@ pub enum ProbeRequestResult {
 /// # Errors
 /// The store is unavailable.
 pub(crate) async fn probe_again(
-    gateway: &Arc<WriteServices>,
+    services: &Arc<WriteServices>,
     operation: &Operation,
     operator: Operator,
 ) -> Result<ProbeRequestResult, JournalError> {
@@ -56,34 +50,34 @@ pub(crate) async fn probe_again(
     match operation.state {
         OperationState::Applied | OperationState::NotApplied if operation.resolved_by.is_none() => Ok(missing),
         // A running write that this process does not probe is its request's, or another replica's.
-        OperationState::Running => Ok(match gateway.active_probes.wake(&operation.id) {
+        OperationState::Running => Ok(match services.active_probes.wake(&operation.id) {
             WakeResult::Woken => ProbeRequestResult::Started,
             WakeResult::Polling | WakeResult::NotProbed => ProbeRequestResult::AlreadyRunning,
         }),
         OperationState::Unknown | OperationState::Applied | OperationState::NotApplied => {
-            let Some(guard) = gateway.active_probes.begin(&operation.id) else {
+            let Some(guard) = services.active_probes.begin(&operation.id) else {
                 return Ok(ProbeRequestResult::AlreadyRunning);
             };
-            let intent = stored_intent(gateway, &operation.id).await?;
-            let (Some(intent), Some(system)) = (intent, gateway.system(&operation.system)) else {
+            let intent = stored_intent(services, &operation.id).await?;
+            let (Some(intent), Some(system)) = (intent, services.system(&operation.system)) else {
                 return Ok(missing);
             };
             if intent.tenant_fingerprint != system.tenant_fingerprint {
                 return Ok(missing);
             }
-            actix_web::rt::spawn(run_probe(Arc::clone(gateway), system, intent, operator, guard));
+            actix_web::rt::spawn(run_probe(Arc::clone(services), system, intent, operator, guard));
             Ok(ProbeRequestResult::Started)
         }
     }
 }
 
-async fn stored_intent(gateway: &WriteServices, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
-    let recovery = gateway.journal.recovery_of(operation).await?;
+async fn stored_intent(services: &WriteServices, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
+    let recovery = services.journal.recovery_of(operation).await?;
     Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 async fn run_probe(
-    gateway: Arc<WriteServices>,
+    services: Arc<WriteServices>,
     system: Arc<System>,
     intent: WriteIntent,
     operator: Operator,
@@ -93,11 +87,11 @@ async fn run_probe(
     let mut write = InFlightWrite { response: ResponseState::Unknown, has_ended_elsewhere: true, ..intent.into() };
     let trace = TraceContext::new_root();
     let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + PROBE_TIMEOUT);
-    let probe = OutcomeProbe { gateway: &gateway, system: &system, session: &session };
-    let finding = resolve_and_verify(&probe, &mut write, Instant::now(), PROBE_TIMEOUT).await;
+    let probe = OutcomeProbe { services: &services, system: &system, session: &session };
+    let finding = resolve_and_verify(&probe, &mut write, Instant::now()).await;
     let resolution = finding.resolution.as_str();
-    let Some(verdict) = late_verdict(&gateway, &system, &mut write, finding, &operator).await else { return };
-    match gateway.journal.record_verdict(verdict).await {
+    let Some(verdict) = late_verdict(&services, &system, &mut write, finding, &operator).await else { return };
+    match services.journal.record_verdict(verdict).await {
         Ok(result) => {
             tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write probed again");
         }
@@ -107,13 +101,13 @@ async fn run_probe(
 
 /// Ends an operation with the verdict of a person. Its record is free at once.
 pub(crate) async fn record_verdict_by_hand(
-    gateway: &WriteServices,
+    services: &WriteServices,
     operation: &Operation,
     state: OperationState,
     note: String,
     operator: Operator,
 ) -> Result<VerdictResult, JournalError> {
-    let intent = stored_intent(gateway, &operation.id).await?;
+    let intent = stored_intent(services, &operation.id).await?;
     let verdict = Verdict {
         operation: operation.id.clone(),
         state,
@@ -125,14 +119,14 @@ pub(crate) async fn record_verdict_by_hand(
         etag: None,
         warnings: Vec::new(),
         replay_json: intent.filter(|_| state == OperationState::Applied).and_then(replay_of_applied),
-        min_age: MIN_AGE,
+        min_age: MIN_AGE_TO_RESOLVE,
     };
-    let result = gateway.journal.record_verdict(verdict).await?;
+    let result = services.journal.record_verdict(verdict).await?;
     if result == VerdictResult::Recorded {
         // A running probe sees that the operation has ended.
-        gateway.active_probes.wake(&operation.id);
-        if let Some(system) = gateway.system(&operation.system) {
-            gateway.metrics.operation_resolved(system.index, state);
+        services.active_probes.wake(&operation.id);
+        if let Some(system) = services.system(&operation.system) {
+            services.metrics.operation_resolved(system.index, state);
         }
     }
     Ok(result)

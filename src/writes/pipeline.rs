@@ -4,7 +4,7 @@ use super::admit::admit;
 use super::begin::journal_intent;
 use super::command::WriteCommand;
 use super::conflict_retries::{ConflictRetries, retryable_conflict};
-use super::finish::{Resolved, finish};
+use super::finish::finish;
 use super::idempotency::{check_key, key_not_claimed};
 use super::outcome::{AttemptError, WriteOutcome, WriteResponse};
 use super::plan::plan;
@@ -21,7 +21,7 @@ use crate::system::{CallerContext, System};
 const MAX_RESTARTS: usize = 2;
 
 /// One attempt. Each step owns the result of the step before it; the first failure is the outcome.
-async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, AttemptError> {
+async fn attempt(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptError> {
     let admitted = admit(task).await?;
     let planned = plan(admitted).await?;
     let journaled = journal_intent(planned).await?;
@@ -32,7 +32,7 @@ async fn attempt(task: &WriteTask<'_>) -> Result<Resolved, AttemptError> {
 /// Repeats the attempt after a lost lease, a conflict with `If-Match: *` or a rebase, or a busy
 /// vendor, until the deadline.
 async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptError> {
-    let (gateway, system) = (task.gateway, task.system);
+    let (services, system) = (task.services, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
     let mut restarts = 0;
     let mut has_fallen_back = false;
@@ -42,7 +42,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
         // Attempts of this process for one record do not race each other.
         let may_race = task.is_if_match_any() || task.must_read.get();
         let queue_guard = match task.command.op.record().filter(|_| may_race) {
-            Some(id) => gateway.record_queues.enter(&system.name, id, conflicts.until).await,
+            Some(id) => services.record_queues.enter(&system.name, id, conflicts.until).await,
             None => None,
         };
         let result = attempt(task).await;
@@ -50,11 +50,11 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
         match result {
             // The adapter now reports that the vendor does not compare: the next attempt is
             // guarded.
-            Ok(Resolved { outcome }) if should_fall_back_to_guarded(task, &outcome) && !has_fallen_back => {
+            Ok(outcome) if should_fall_back_to_guarded(task, &outcome) && !has_fallen_back => {
                 has_fallen_back = true;
             }
-            Ok(Resolved { outcome }) => match retryable_conflict(task, &outcome) {
-                Some(conflict) if conflicts.pause(gateway, system).await => {
+            Ok(outcome) => match retryable_conflict(task, &outcome) {
+                Some(conflict) if conflicts.pause(services, system).await => {
                     task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
                 }
                 Some(_) => return give_up(task, outcome),
@@ -76,14 +76,14 @@ fn should_fall_back_to_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> 
 
 /// The outcome of a write that met a conflict at every attempt.
 fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, AttemptError> {
-    let (gateway, system) = (task.gateway, task.system);
+    let (services, system) = (task.services, task.system);
     match &outcome {
         WriteOutcome::Problem(problem) if problem.name == ProblemKind::PreconditionFailed => {
             if !task.is_if_match_any() {
-                gateway.metrics.rebase(system.index, RebaseOutcome::Lost);
+                services.metrics.rebase(system.index, RebaseOutcome::Lost);
                 return Ok(outcome);
             }
-            gateway.metrics.contended(system.index);
+            services.metrics.contended(system.index);
             Err(Problem { operation: problem.operation.clone(), ..contended(system) }.into())
         }
         _ => Ok(outcome),
@@ -92,21 +92,21 @@ fn give_up(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, 
 
 /// Runs a write to its end and responds to its caller, which may have disconnected.
 pub(super) async fn run(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     command: &WriteCommand,
     context: &CallerContext,
     responder: Responder,
     sent_operation: &SentOperation,
 ) {
-    let task = WriteTask::new((gateway, system), command, context, sent_operation, Some(responder));
+    let task = WriteTask::new((services, system), command, context, sent_operation, Some(responder));
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
         Err(AttemptError::Outcome(outcome)) => (*outcome, false),
         Err(AttemptError::Replay(outcome)) => (*outcome, true),
         Err(AttemptError::Restart) => (restarts_exhausted().into(), false),
     };
-    let response = build_response(gateway, outcome, replayed).await;
+    let response = build_response(services, outcome, replayed).await;
     let undelivered = match task.responder.take() {
         Some(responder) => responder.send(response).err(),
         None => Some(response),
@@ -120,9 +120,9 @@ pub(super) async fn run(
 
 /// The key is held until the write has ended, even if its caller disconnects.
 async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptError> {
-    let WriteTask { gateway, system, command, context, .. } = *task;
-    let check = async || check_key((&gateway.journal, &gateway.metrics), system, command, context).await;
-    let claimed = gateway.in_flight_keys.claim(system, command, context);
+    let WriteTask { services, system, command, context, .. } = *task;
+    let check = async || check_key((&services.journal, &services.metrics), system, command, context).await;
+    let claimed = services.in_flight_keys.claim(system, command, context);
     let _key_guard = match (check().await, claimed) {
         // The first request still runs in this process, even if the store has an outcome for it.
         (Err(AttemptError::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),

@@ -32,14 +32,14 @@ const MAX_CHANGES: usize = 1000;
 /// # Errors
 /// What stops the write by its caller's fault, with the same problem.
 pub(crate) async fn preview(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     command: &WriteCommand,
     context: &CallerContext,
     plan_ttl: Duration,
 ) -> Result<Preview, Problem> {
     let sent_operation = RefCell::new(None);
-    let task = WriteTask::new((gateway, system), command, context, &sent_operation, None);
+    let task = WriteTask::new((services, system), command, context, &sent_operation, None);
     check_request(&task).await?;
     check_guarantee(system, command)?;
     let is_blocked = is_blocked(&task).await?;
@@ -47,16 +47,16 @@ pub(crate) async fn preview(
     let ttl_ms = u64::try_from(plan_ttl.as_millis()).unwrap_or_default().min(max_ttl_ms(&task));
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let expires_ms = now_ms.saturating_add(ttl_ms);
-    let key = gateway.plan_key().await?;
+    let key = services.plan_key().await?;
     let plan = PlanTag::sign(key, &plan_tag_input(&draft).digests(key, &task), expires_ms);
-    gateway.metrics.plan(system.index, PlanOutcome::Made);
+    services.metrics.plan(system.index, PlanOutcome::Made);
     Ok(build_preview(&task, draft, is_blocked, &plan, expires_ms))
 }
 
 /// Whether a queued or an unresolved write of the record runs, so that this one would be refused.
 async fn is_blocked(task: &WriteTask<'_>) -> Result<bool, Problem> {
     let Some(id) = task.command.op.record() else { return Ok(false) };
-    let running = task.gateway.journal.blocking_write_on(task.system.name.as_str(), id.as_str()).await;
+    let running = task.services.journal.blocking_write_on(task.system.name.as_str(), id.as_str()).await;
     Ok(running.map_err(|error| journal_unavailable(&error))?.is_some())
 }
 

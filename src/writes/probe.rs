@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::concurrent_writes::{ConcurrentWrites, exclude_others_creates, find_concurrent_writes};
+use super::concurrent_creates::exclude_others_creates;
+use super::concurrent_writes::{ConcurrentWrites, find_concurrent_writes};
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
 use super::interim_outcome::block_record;
@@ -25,8 +26,13 @@ use crate::system::{System, VendorSession};
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The minimum age of an operation that can be resolved by hand, minus a margin for clock skew.
-const MIN_AGE_TO_END_BY_HAND: Duration = Duration::from_secs(50);
+/// The minimum age of an operation that a person may resolve. Before that its own process is likely
+/// to find the outcome.
+pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
+
+/// How far the store's clock, which that age is measured with, may be ahead of this process's. Too
+/// wide a margin costs a few queries.
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
@@ -81,7 +87,7 @@ impl Stability {
 /// Reads a system's records to resolve writes.
 #[derive(Clone, Copy)]
 pub(super) struct OutcomeProbe<'p> {
-    pub gateway: &'p WriteServices,
+    pub services: &'p WriteServices,
     pub system: &'p System,
     pub session: &'p VendorSession<'p>,
 }
@@ -116,7 +122,7 @@ impl OutcomeProbe<'_> {
             if finding.resolution != Resolution::Open || Instant::now() >= until {
                 return finding;
             }
-            block_record(&self.gateway.journal, write).await;
+            block_record(&self.services.journal, write).await;
             let pause_end = (Instant::now() + pause).min(until);
             match &control {
                 Some(control) => control.pause(pause_end).await,
@@ -125,7 +131,7 @@ impl OutcomeProbe<'_> {
             pause = (pause * 2).min(MAX_POLL_INTERVAL);
             if let Some(lease) = &write.lease {
                 // A lost lease does not change what was sent; it only lets others write.
-                let _ = self.gateway.journal.renew(lease, self.system.lease_ttl()).await;
+                let _ = self.services.journal.renew(lease, self.system.lease_ttl()).await;
             }
         }
     }
@@ -133,13 +139,13 @@ impl OutcomeProbe<'_> {
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
     async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
-        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_END_BY_HAND {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_RESOLVE.saturating_sub(CLOCK_SKEW) {
             return;
         }
-        write.has_ended_elsewhere = !self.gateway.journal.is_running(&write.operation).await.unwrap_or(true);
+        write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
         if write.has_ended_elsewhere {
-            self.gateway.count_finished(self.system, write);
-            self.gateway.journal.forget_blocking(&write.operation);
+            self.services.count_finished(self.system, write);
+            self.services.journal.forget_blocking(&write.operation);
         }
     }
 
@@ -173,7 +179,7 @@ impl OutcomeProbe<'_> {
     /// differ: a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
-        let Some(request) = repeatable_delete(self.gateway, self.system, write, record).await else { return finding };
+        let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
         match (self.resend(write, request, deadline).await, &finding.fault) {
             (Some(SendResult::Success), _) => Resolution::Applied.into(),
             (Some(SendResult::Lost), _) => Resolution::Open.into(),
@@ -184,7 +190,7 @@ impl OutcomeProbe<'_> {
 
     async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<SendResult> {
         self.session.set_deadline(deadline);
-        self.gateway.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
+        self.services.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
         resend(self.session, write, request).await
     }
 
@@ -261,7 +267,7 @@ impl OutcomeProbe<'_> {
                 ObservedRecord::Record(etag, _) => Some(etag.as_str()),
                 ObservedRecord::Created(_) | ObservedRecord::Absent => None,
             };
-            find_concurrent_writes(&self.gateway.journal, self.system, write, shown).await
+            find_concurrent_writes(&self.services.journal, self.system, write, shown).await
         } else {
             Some(ConcurrentWrites::default())
         }
@@ -273,7 +279,7 @@ impl OutcomeProbe<'_> {
         send_result: SendResult,
         observation: Observation,
         is_stable: bool,
-        decide: fn(&Evidence<'_>) -> Resolution,
+        resolve: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
         let (mut changes, old_values_known) = self.known_changes(write, send_result).await;
@@ -294,7 +300,7 @@ impl OutcomeProbe<'_> {
             version_is_sequence: self.system.adapter.capabilities().version_is_sequence,
             is_stable,
         };
-        let resolution = decide(&evidence);
+        let resolution = resolve(&evidence);
         let warnings = match resolution {
             Resolution::Applied | Resolution::NotApplied(_) => evidence.warnings(),
             Resolution::Unknown(_) | Resolution::Open => Vec::new(),
@@ -316,7 +322,7 @@ impl OutcomeProbe<'_> {
         }
         let etag = write.etag_before.as_deref().filter(|_| send_result == SendResult::Success);
         let before = match etag {
-            Some(etag) => self.gateway.recent_states.state(etag).await,
+            Some(etag) => self.services.recent_states.state(etag).await,
             None => None,
         };
         let Some(before) = before else { return (changes, false) };
@@ -347,12 +353,12 @@ impl OutcomeProbe<'_> {
             return None;
         }
         let new = matching.into_iter().filter(is_new).collect();
-        exclude_others_creates(&self.gateway.journal, self.system, write, new).await
+        exclude_others_creates(&self.services.journal, self.system, write, new).await
     }
 }
 
 /// Whether an id of this time can be that of a create that began at `begun_ms`. A later time shows
-/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id tells whether
+/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id shows whether
 /// its record was there before.
 fn is_time_of_create(created_ms: i64, begun_ms: i64, request_timeout: Duration) -> bool {
     let longest = i64::try_from(request_timeout.as_millis()).unwrap_or(i64::MAX);

@@ -8,21 +8,21 @@ use super::write_services::WriteServices;
 /// because the task panicked, its worker stopped, or the outcome is not known by the caller's
 /// deadline.
 pub(super) struct ReconcileOnDrop<'g> {
-    gateway: &'g WriteServices,
+    services: &'g WriteServices,
     pub write: InFlightWrite,
 }
 
 impl<'g> ReconcileOnDrop<'g> {
     /// Guards a write whose intent is stored.
-    pub(super) fn new(gateway: &'g WriteServices, write: InFlightWrite) -> Self {
-        Self { gateway, write }
+    pub(super) fn new(services: &'g WriteServices, write: InFlightWrite) -> Self {
+        Self { services, write }
     }
 }
 
 impl Drop for ReconcileOnDrop<'_> {
     fn drop(&mut self) {
         if !self.write.recorded {
-            self.gateway.enqueue_reconcile(self.write.clone());
+            self.services.enqueue_reconcile(self.write.clone());
         }
     }
 }

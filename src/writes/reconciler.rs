@@ -36,26 +36,24 @@ const MAX_ADOPT_BATCH: usize = 256;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How much the clock of the store and that of the process that stored an intent may differ.
 const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2);
-/// The time that a final probe may take.
-const FINAL_PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Resolves the writes of the queue and those of dead processes, until the gateway is
 /// dropped.
-pub(crate) async fn run_reconciler(gateway: &Arc<WriteServices>, ReconcileQueue(mut receiver): ReconcileQueue) {
-    let weak = Arc::downgrade(gateway);
+pub(crate) async fn run_reconciler(services: &Arc<WriteServices>, ReconcileQueue(mut receiver): ReconcileQueue) {
+    let weak = Arc::downgrade(services);
     let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
     let mut adopting: Option<JoinHandle<()>> = None;
     let journal_unavailable = Rc::new(Cell::new(false));
     loop {
         tokio::select! {
             handed_off = receiver.recv() => match (handed_off, weak.upgrade()) {
-                (Some(write), Some(gateway)) => { actix_web::rt::spawn(reconcile_supervised(gateway, write)); }
+                (Some(write), Some(services)) => { actix_web::rt::spawn(reconcile_supervised(services, write)); }
                 _ => return,
             },
             _ = adopt.tick() => match weak.upgrade() {
                 // Not awaited here: a slow store must not delay the writes of this process.
-                Some(gateway) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    adopting = Some(actix_web::rt::spawn(adopt_orphans(gateway, Rc::clone(&journal_unavailable))));
+                Some(services) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
+                    adopting = Some(actix_web::rt::spawn(adopt_orphans(services, Rc::clone(&journal_unavailable))));
                 }
                 Some(_) => {}
                 None => return,
@@ -66,8 +64,8 @@ pub(crate) async fn run_reconciler(gateway: &Arc<WriteServices>, ReconcileQueue(
 
 /// Adopts operations of dead processes. `journal_unavailable` is the last attempt's result: the log
 /// gets the beginning of a failure only.
-async fn adopt_orphans(gateway: Arc<WriteServices>, journal_unavailable: Rc<Cell<bool>>) {
-    let orphans = match gateway.journal.adopt(MAX_ADOPT_BATCH).await {
+async fn adopt_orphans(services: Arc<WriteServices>, journal_unavailable: Rc<Cell<bool>>) {
+    let orphans = match services.journal.adopt(MAX_ADOPT_BATCH).await {
         Ok(orphans) => orphans,
         Err(error) => {
             if !journal_unavailable.replace(true) {
@@ -78,28 +76,28 @@ async fn adopt_orphans(gateway: Arc<WriteServices>, journal_unavailable: Rc<Cell
     };
     journal_unavailable.set(false);
     for orphan in orphans {
-        let (adopting, operation) = (Arc::clone(&gateway), orphan.operation.clone());
+        let (adopting, operation) = (Arc::clone(&services), orphan.operation.clone());
         // In a task of its own, so that a panic does not keep the other operations from being
         // adopted.
         let adopted = actix_web::rt::spawn(async move { adopt_one(&adopting, orphan).await }).await;
         if adopted.is_err_and(|failure| failure.is_panic()) {
-            abandon(&gateway, &operation, None, "adopting it panicked").await;
+            abandon(&services, &operation, None, "adopting it panicked").await;
         }
     }
 }
 
-async fn adopt_one(gateway: &WriteServices, orphan: journal::OrphanedOperation) {
+async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation) {
     let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
     let Some(mut intent) = intent else {
-        abandon(gateway, &orphan.operation, None, "its stored intent cannot be read").await;
+        abandon(services, &orphan.operation, None, "its stored intent cannot be read").await;
         return;
     };
     if may_be_refused(orphan.stored_ms, intent.deadline_ms) {
         intent.resendable_request = None;
     }
     tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
-    if let Some(system) = gateway.system(&intent.system) {
-        gateway.metrics.operations_running(system.index, 1);
+    if let Some(system) = services.system(&intent.system) {
+        services.metrics.operations_running(system.index, 1);
     }
     let response = match orphan.response {
         Some(InterimResponse::Accepted) => ResponseState::Accepted,
@@ -110,7 +108,7 @@ async fn adopt_one(gateway: &WriteServices, orphan: journal::OrphanedOperation) 
     };
     let first_adopted_ms = Some(orphan.first_adopted_ms);
     // The journal keeps other writers from the record of an adopted write.
-    gateway.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
+    services.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
 }
 
 /// Whether an intent may have been stored after its caller's deadline, by the clock of its process:
@@ -124,33 +122,33 @@ fn may_be_refused(stored_ms: Option<i64>, deadline_ms: Option<i64>) -> bool {
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
 /// `unknown`: no write runs for ever.
-async fn reconcile_supervised(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
-    let reconciling = actix_web::rt::spawn(reconcile(Arc::clone(&gateway), write.clone()));
+async fn reconcile_supervised(services: Arc<WriteServices>, mut write: InFlightWrite) {
+    let reconciling = actix_web::rt::spawn(reconcile(Arc::clone(&services), write.clone()));
     // A cancelled task ends with the process, and the next process adopts the write.
     if !reconciling.await.is_err_and(|failure| failure.is_panic()) {
         return;
     }
     tracing::error!(operation = %write.operation, system = %write.system, "reconciling panicked");
-    match gateway.system(&write.system) {
+    match services.system(&write.system) {
         Some(system) if write.time_left(&system.policy).is_zero() => {
-            record_outcome(&gateway, &system, &mut write, Resolution::Unknown(None).into()).await;
+            record_outcome(&services, &system, &mut write, Resolution::Unknown(None).into()).await;
         }
         _ => {
             tokio::time::sleep(RETRY_DELAY).await;
-            gateway.requeue(write);
+            services.requeue(write);
         }
     }
 }
 
-async fn reconcile(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
-    let Some(system) = gateway.system(&write.system) else {
-        abandon(&gateway, &write.operation, Some(&write), "its system is no longer configured").await;
+async fn reconcile(services: Arc<WriteServices>, mut write: InFlightWrite) {
+    let Some(system) = services.system(&write.system) else {
+        abandon(&services, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
     };
-    let guard = gateway.active_probes.begin(&write.operation);
+    let guard = services.active_probes.begin(&write.operation);
     write.probe_control = guard.as_ref().map(ActiveProbeGuard::control);
     let finding = if write.tenant_fingerprint == system.tenant_fingerprint {
-        resolve(&gateway, &system, &mut write).await
+        find_outcome(&services, &system, &mut write).await
     } else {
         // What was sent to one installation is neither probed for at another nor sent to it.
         tracing::warn!(operation = %write.operation, system = %system.name,
@@ -159,7 +157,7 @@ async fn reconcile(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
     };
     let state = finding.resolution.as_str();
     let calls = write.calls.clone();
-    match record_outcome(&gateway, &system, &mut write, finding).await {
+    match record_outcome(&services, &system, &mut write, finding).await {
         _ if write.has_ended_elsewhere => {
             tracing::info!(operation = %write.operation, system = %system.name, state, "outcome found of a write that had been ended");
         }
@@ -173,19 +171,20 @@ async fn reconcile(gateway: Arc<WriteServices>, mut write: InFlightWrite) {
     }
 }
 
-/// Resolves a write as its request would, for the operation and what its `Idempotency-Key` replays.
-async fn resolve(gateway: &WriteServices, system: &System, write: &mut InFlightWrite) -> Finding {
+/// Finds the outcome of a write as its request would, for the operation and what its
+/// `Idempotency-Key` replays.
+async fn find_outcome(services: &WriteServices, system: &System, write: &mut InFlightWrite) -> Finding {
     let trace = TraceContext::new_root();
     let until = Instant::now() + write.time_left(&system.policy);
     let session = VendorSession::to_reconcile(system, &trace, until);
-    let probe = OutcomeProbe { gateway, system, session: &session };
-    let finding = resolve_and_verify(&probe, write, until, FINAL_PROBE_TIMEOUT).await;
+    let probe = OutcomeProbe { services, system, session: &session };
+    let finding = resolve_and_verify(&probe, write, until).await;
     write.calls.extend(session.take_calls());
     finding
 }
 
 /// Ends an operation that can no longer be resolved. `write` is what is left of it.
-async fn abandon(gateway: &WriteServices, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
+async fn abandon(services: &WriteServices, operation: &OperationId, write: Option<&InFlightWrite>, reason: &str) {
     let problem = ProblemKind::OutcomeUnknown
         .with_detail("The gateway restarted and can no longer find out whether the vendor applied this write.")
         .with_cause(reason)
@@ -207,7 +206,7 @@ async fn abandon(gateway: &WriteServices, operation: &OperationId, write: Option
         replay_json: serde_json::to_string(&WriteOutcome::Problem(Box::new(problem))).ok(),
         lease: None,
     };
-    if let Err(error) = gateway.journal.finish(outcome).await {
+    if let Err(error) = services.journal.finish(outcome).await {
         tracing::error!(%operation, %error, "outcome of an abandoned operation not stored");
     }
 }

@@ -26,15 +26,15 @@ use crate::system::{RecordView, System};
 /// write is reported anyway. A write that was not applied is reported as such only once no crash
 /// can undo it: a process that finds the intent without an outcome would send it again.
 pub(super) async fn record_outcome(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
 ) -> WriteOutcome {
-    let result = build_result(gateway, system, write, finding).await;
-    update_metrics(gateway, system, write, result.state);
+    let result = build_result(services, system, write, finding).await;
+    update_metrics(services, system, write, result.state);
     let (stored, outcome) = to_stored_outcome(system, write, result);
-    let finishing = gateway.journal.finish(stored);
+    let finishing = services.journal.finish(stored);
     write.recorded = true;
     let is_authoritative = finishing.await.unwrap_or_else(|error| {
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
@@ -47,20 +47,20 @@ pub(super) async fn record_outcome(
     outcome_unknown(system, &write.operation).into()
 }
 
-fn update_metrics(gateway: &WriteServices, system: &System, write: &InFlightWrite, state: OperationState) {
+fn update_metrics(services: &WriteServices, system: &System, write: &InFlightWrite, state: OperationState) {
     if !write.has_ended_elsewhere {
-        gateway.count_finished(system, write);
+        services.count_finished(system, write);
     }
     if state == OperationState::Applied {
         if write.rebased.is_some() {
-            gateway.metrics.rebase(system.index, RebaseOutcome::Applied);
+            services.metrics.rebase(system.index, RebaseOutcome::Applied);
         }
         if write.has_if_plan {
-            gateway.metrics.plan(system.index, PlanOutcome::Applied);
+            services.metrics.plan(system.index, PlanOutcome::Applied);
         }
         for loss in system.adapter.capabilities().losses {
             if write.losses.iter().any(|name| name == loss.name) {
-                gateway.metrics.loss_accepted(system.index, loss.name);
+                services.metrics.loss_accepted(system.index, loss.name);
             }
         }
     }
@@ -76,7 +76,7 @@ struct FinalResult {
 }
 
 async fn build_result(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
@@ -84,7 +84,7 @@ async fn build_result(
     let (state, observed, problem) = match finding.resolution {
         Resolution::Applied => return build_success(system, write, &finding),
         Resolution::NotApplied(reason) => {
-            let problem = not_applied_problem(gateway, system, write, reason, finding).await;
+            let problem = not_applied_problem(services, system, write, reason, finding).await;
             (OperationState::NotApplied, None, problem)
         }
         Resolution::Unknown(observed) => (OperationState::Unknown, observed, outcome_unknown(system, &write.operation)),
@@ -156,13 +156,13 @@ fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> 
 
 /// What a probe has found after the write had ended `unknown`; `None` = nothing that is certain.
 pub(super) async fn late_verdict(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &mut InFlightWrite,
     finding: Finding,
     operator: &Operator,
 ) -> Option<Verdict> {
-    let FinalResult { state, etag, warnings, outcome, .. } = build_result(gateway, system, write, finding).await;
+    let FinalResult { state, etag, warnings, outcome, .. } = build_result(services, system, write, finding).await;
     matches!(state, OperationState::Applied | OperationState::NotApplied).then(|| Verdict {
         operation: write.operation.clone(),
         state,
@@ -186,7 +186,7 @@ fn to_stored_outcome(
 ) -> (Arc<journal::Outcome>, WriteOutcome) {
     let FinalResult { state, etag, warnings, observed, outcome } = result;
     let problem = match &outcome {
-        WriteOutcome::Problem(problem) if is_star_conflict(write, problem) => {
+        WriteOutcome::Problem(problem) if is_if_match_any_conflict(write, problem) => {
             Some(Box::new(contended(system).operation(&write.operation)))
         }
         WriteOutcome::Problem(problem) => Some(problem.clone()),
@@ -235,6 +235,6 @@ fn is_retried_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
 }
 
 /// The same, for a caller that accepts any state.
-fn is_star_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
+fn is_if_match_any_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
     write.if_match_any && problem.name == ProblemKind::PreconditionFailed
 }

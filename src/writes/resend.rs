@@ -7,13 +7,13 @@ use super::write_services::WriteServices;
 use crate::journal::LeaseResult;
 use crate::record::{RecordId, SideEffect, VendorErrorKind, VendorRecord};
 use crate::system::{System, VendorSession};
-use crate::transport::{Transport as _, VendorRequest, VendorRequestKind};
+use crate::transport::{Transport as _, VendorRequestKind};
 
 /// The request of a delete that may be sent again: ids are never reused, the record still has the
 /// version that was compared, and no other writer may begin. A delete that has ended in the store
 /// is not sent again, with or without a vendor that compares.
 pub(super) async fn repeatable_delete<'w>(
-    gateway: &WriteServices,
+    services: &WriteServices,
     system: &System,
     write: &'w InFlightWrite,
     record: Option<&VendorRecord>,
@@ -24,14 +24,14 @@ pub(super) async fn repeatable_delete<'w>(
         return None;
     }
     let is_unchanged = system.is_current(write.etag_before.as_deref(), id, record);
-    let excludes_others = write.compared_etag().is_some() || excludes_others(gateway, system, write, id).await;
+    let excludes_others = write.compared_etag().is_some() || excludes_others(services, system, write, id).await;
     (is_unchanged && excludes_others).then_some(request)
 }
 
 /// Whether no other writer of the record can begin: this write has its lease, or the store keeps
 /// all others from the record.
-async fn excludes_others(gateway: &WriteServices, system: &System, write: &InFlightWrite, id: &RecordId) -> bool {
-    let (journal, ttl) = (&gateway.journal, system.lease_ttl());
+async fn excludes_others(services: &WriteServices, system: &System, write: &InFlightWrite, id: &RecordId) -> bool {
+    let (journal, ttl) = (&services.journal, system.lease_ttl());
     match &write.lease {
         Some(lease) => journal.renew(lease, ttl).await.unwrap_or(false),
         None if !write.blocks_record => false,
@@ -53,8 +53,7 @@ pub(super) async fn resend(
     request: &StoredRequest,
 ) -> Option<SendResult> {
     let kind = if write.expected.is_deleted() { VendorRequestKind::Delete } else { VendorRequestKind::Update };
-    let request = VendorRequest { kind, ..request.restore() };
-    let Err(fault) = session.send(request).await else { return Some(SendResult::Success) };
+    let Err(fault) = session.send(request.restore(kind)).await else { return Some(SendResult::Success) };
     let is_refused = matches!(
         fault.kind,
         VendorErrorKind::Conflict | VendorErrorKind::Ambiguous | VendorErrorKind::NotFound | VendorErrorKind::Rejected

@@ -8,7 +8,9 @@ use super::command::{Handling, WriteOp};
 use super::write_task::WriteTask;
 use crate::catalog::CollectionSchema;
 use crate::problem::Problem;
-use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule};
+use crate::record::{
+    FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule, json_pointer, pointer_is_within, pointers_overlap,
+};
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
@@ -57,7 +59,7 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
 }
 
 fn record_unchecked(task: &WriteTask<'_>) {
-    task.gateway.metrics.schema_unavailable(task.system.index);
+    task.services.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
 
@@ -94,14 +96,10 @@ async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch
     let members = patch.merge_members().map_or_else(|| patch.replaced_members(), RawObject::to_map);
     let Some(before) = state_before(task, id, errors).await else { return };
     errors.retain(|error| {
-        let mut names = members.keys().filter(|name| is_below(&error.pointer, name));
+        let mut names =
+            members.keys().filter(|name| pointer_is_within(&error.pointer, &json_pointer("/fields", &[name])));
         names.all(|name| before.get(name) != members.get(name))
     });
-}
-
-fn is_below(pointer: &str, member: &str) -> bool {
-    let at = FieldChange::for_member(member, None).pointer;
-    pointer.strip_prefix(&at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The `fields` that the patch applies to: as this process has shown them or, if a value decides,
@@ -110,7 +108,7 @@ async fn state_before(task: &WriteTask<'_>, id: &RecordId, errors: &[FieldError]
     let system = task.system;
     let precondition = task.command.precondition.as_ref();
     if let Some((tag, _)) = precondition.and_then(|given| given.single_version(&system.name, id))
-        && let Some(state) = task.gateway.recent_states.state(&tag.to_header()).await
+        && let Some(state) = task.services.recent_states.state(&tag.to_header()).await
     {
         return Some(state);
     }
@@ -138,7 +136,7 @@ pub(super) async fn check_changes(
         let value =
             |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
         let mut errors = schema.check_members(changes.iter().map(value).collect());
-        errors.retain(|error| changes.iter().any(|change| is_related(&error.pointer, &change.pointer)));
+        errors.retain(|error| changes.iter().any(|change| pointers_overlap(&error.pointer, &change.pointer)));
         errors
     };
     if find(schema).is_empty() {
@@ -152,18 +150,10 @@ pub(super) async fn check_changes(
     }
 }
 
-/// Whether one of two places lies within the other.
-fn is_related(one: &str, other: &str) -> bool {
-    let is_within = |inner: &str, outer: &str| {
-        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    is_within(one, other) || is_within(other, one)
-}
-
 /// Refuses the write, or warns of what is wrong with it.
 fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
     for rule in errors.iter().filter_map(|error| error.rule) {
-        task.gateway.metrics.schema_refusal(task.system.index, rule);
+        task.services.metrics.schema_refusal(task.system.index, rule);
     }
     if errors.is_empty() {
         return Ok(());

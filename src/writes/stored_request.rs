@@ -33,9 +33,9 @@ impl StoredRequest {
         Self(request)
     }
 
-    /// A copy of the request.
-    pub(super) fn restore(&self) -> VendorRequest {
-        self.0.clone()
+    /// A copy of the request. Its kind is not stored: that of the write determines it.
+    pub(super) fn restore(&self, kind: VendorRequestKind) -> VendorRequest {
+        VendorRequest { kind, ..self.0.clone() }
     }
 
     fn to_json(&self) -> Option<StoredRequestJson> {
@@ -95,7 +95,7 @@ mod tests {
             let request = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/p?q=1").body(body.to_owned());
             let json = serde_json::to_string(&StoredRequest::new(request)).expect("JSON");
             let restored: StoredRequest = serde_json::from_str(&json).expect("a request");
-            assert_eq!(restored.restore().body.as_deref(), Some(body.as_bytes()), "{json}");
+            assert_eq!(restored.restore(VendorRequestKind::Update).body.as_deref(), Some(body.as_bytes()), "{json}");
         }
     }
 }

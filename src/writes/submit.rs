@@ -28,7 +28,7 @@ const UNSENT_GRACE: Duration = Duration::from_millis(50);
 
 /// Runs a write and returns its response.
 pub(crate) async fn submit(
-    gateway: &Arc<WriteServices>,
+    services: &Arc<WriteServices>,
     drain: &DrainTracker,
     system: &Arc<System>,
     command: WriteCommand,
@@ -38,13 +38,13 @@ pub(crate) async fn submit(
         return overloaded("The gateway is shutting down, so nothing was sent. Repeat the request.").into();
     };
     let (responder, response) = oneshot::channel();
-    let (gateway, system, context) = (Arc::clone(gateway), Arc::clone(system), context.clone());
+    let (services, system, context) = (Arc::clone(services), Arc::clone(system), context.clone());
     let (deadline, system_name) = (context.deadline, system.name.clone());
     let sent_operation = Rc::new(RefCell::new(None));
     let task_operation = Rc::clone(&sent_operation);
     // Boxed before it is spawned, because the runtime moves the future several times.
     actix_web::rt::spawn(Box::pin(async move {
-        pipeline::run(&gateway, &system, &command, &context, responder, &task_operation).await;
+        pipeline::run(&services, &system, &command, &context, responder, &task_operation).await;
         drop(guard);
     }));
     let response = tokio::select! {

@@ -247,7 +247,7 @@ async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
     let task = WriteTask::new((&state, &system), &command, &context, &sent, None);
     let record = system.adapter.read(&task.session, &id).await.expect("a record");
     let planned = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
-    let probe = OutcomeProbe { gateway: &state, system: &system, session: &task.session };
+    let probe = OutcomeProbe { services: &state, system: &system, session: &task.session };
     // The store does not know the operation. A young one is not looked up there.
     for (age_ms, resolution, calls) in [(120_000, Resolution::Open, 0), (0, Resolution::Applied, 1)] {
         let intent = WriteIntent {

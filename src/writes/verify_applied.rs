@@ -10,20 +10,19 @@ use super::probe::{Finding, OutcomeProbe};
 use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
 
+/// The time that a poll, a final probe and a read may take each, where no caller waits.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Polls until the write is resolved or `until` has come, then probes once more, and reads back
-/// what was applied: for the writes that no caller waits for. A poll, the final probe and the read
-/// may take `timeout` each.
-pub(super) async fn resolve_and_verify(
-    probe: &OutcomeProbe<'_>,
-    write: &mut InFlightWrite,
-    until: Instant,
-    timeout: Duration,
-) -> Finding {
-    let finding = match probe.poll_until_resolved(write, until, timeout).await {
-        finding if finding.resolution == Resolution::Open => probe.final_probe(write, Instant::now() + timeout).await,
+/// what was applied: for the writes that no caller waits for.
+pub(super) async fn resolve_and_verify(probe: &OutcomeProbe<'_>, write: &mut InFlightWrite, until: Instant) -> Finding {
+    let finding = match probe.poll_until_resolved(write, until, PROBE_TIMEOUT).await {
+        finding if finding.resolution == Resolution::Open => {
+            probe.final_probe(write, Instant::now() + PROBE_TIMEOUT).await
+        }
         finding => finding,
     };
-    verify_applied(probe, write, finding, Instant::now() + timeout).await
+    verify_applied(probe, write, finding, Instant::now() + PROBE_TIMEOUT).await
 }
 
 /// Reads the record where the response needs it: for `return=representation`, a create, or an

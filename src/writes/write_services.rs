@@ -13,6 +13,7 @@ use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::reads;
 use crate::record::PlanKey;
 use crate::system::{RecentStates, RecordView, System};
 
@@ -40,7 +41,7 @@ impl WriteServices {
         metrics: Arc<Metrics>,
     ) -> (Arc<Self>, ReconcileQueue) {
         let (reconcile_sender, receiver) = mpsc::unbounded_channel();
-        let state = Self {
+        let services = Self {
             systems: RwLock::new(systems),
             journal,
             metrics,
@@ -51,7 +52,7 @@ impl WriteServices {
             plan_key: OnceCell::new(),
             reconcile_sender,
         };
-        (Arc::new(state), ReconcileQueue(receiver))
+        (Arc::new(services), ReconcileQueue(receiver))
     }
 
     /// The key that authenticates the tags of plans.
@@ -61,10 +62,7 @@ impl WriteServices {
 
     /// Remembers a record that a caller gets.
     pub(super) async fn remember(&self, record: &RecordView) {
-        self.recent_states.insert(record).await;
-        if let Some(etag) = record.etag.as_deref().filter(|_| self.journal.remembers_shown()) {
-            self.journal.remember_shown(etag, record.fields.as_str());
-        }
+        reads::remember(&self.journal, &self.recent_states, record).await;
     }
 
     /// `fields` in the state of an ETag, if this process knows it, or another one has kept it.

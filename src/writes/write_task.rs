@@ -27,7 +27,7 @@ pub(super) type Responder = oneshot::Sender<WriteResponse>;
 
 /// One running write.
 pub(super) struct WriteTask<'t> {
-    pub gateway: &'t WriteServices,
+    pub services: &'t WriteServices,
     pub system: &'t System,
     pub command: &'t WriteCommand,
     pub context: &'t CallerContext,
@@ -46,14 +46,14 @@ pub(super) struct WriteTask<'t> {
 impl<'t> WriteTask<'t> {
     /// A write that begins. Without a `responder` nobody waits for it.
     pub(super) fn new(
-        (gateway, system): (&'t WriteServices, &'t System),
+        (services, system): (&'t WriteServices, &'t System),
         command: &'t WriteCommand,
         context: &'t CallerContext,
         sent_operation: &'t SentOperation,
         responder: Option<Responder>,
     ) -> Self {
         Self {
-            gateway,
+            services,
             system,
             command,
             context,
@@ -146,9 +146,9 @@ impl WriteTask<'_> {
         write.response = ResponseState::Accepted;
         let outcome = WriteOutcome::Success(accepted_success(write));
         if write.has_idempotency_key {
-            save_interim_outcome(&self.gateway.journal, write, InterimResponse::Accepted, &outcome).await;
+            save_interim_outcome(&self.services.journal, write, InterimResponse::Accepted, &outcome).await;
         }
-        let response = build_response(self.gateway, outcome, false).await;
+        let response = build_response(self.services, outcome, false).await;
         if let Some(responder) = self.responder.take() {
             let _ = responder.send(response);
         }
@@ -168,13 +168,13 @@ pub(super) fn accepted_success(write: &InFlightWrite) -> WriteSuccess {
 
 /// Completes an outcome with the operation's document, where that is the body, and remembers the
 /// record that the caller gets.
-pub(super) async fn build_response(gateway: &WriteServices, outcome: WriteOutcome, replayed: bool) -> WriteResponse {
+pub(super) async fn build_response(services: &WriteServices, outcome: WriteOutcome, replayed: bool) -> WriteResponse {
     let mut operation = None;
     if let WriteOutcome::Success(WriteSuccess { body, operation: id, .. }) = &outcome {
         match (body, id) {
-            (SuccessBody::Accepted, Some(id)) => operation = gateway.journal.operation(id).await.ok().flatten(),
+            (SuccessBody::Accepted, Some(id)) => operation = services.journal.operation(id).await.ok().flatten(),
             (SuccessBody::Record(record) | SuccessBody::Created(record), _) => {
-                gateway.remember(record).await;
+                services.remember(record).await;
             }
             _ => {}
         }

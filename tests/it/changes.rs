@@ -36,7 +36,7 @@ async fn set_text(env: &TestEnv, text: &str) {
     env.set_text(env.fixture.key, "*", text).send().await.assert_status(env.fixture.patch_status);
 }
 
-/// How many requests that are about no system are in flight, the one that asks included.
+/// How many requests that concern no system are in flight, including the one for the metrics.
 async fn in_flight(env: &TestEnv) -> u64 {
     let metrics = env.get("/metrics").send().await.text;
     let value = metrics.lines().find_map(|line| line.strip_prefix("gateway_in_flight{system=\"none\"} "));

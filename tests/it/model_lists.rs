@@ -1,10 +1,11 @@
-//! Lists of documents: conditions in the words of the model, and systems that are left out.
+//! Lists of documents: of one system and of all, conditions in the words of the model, and systems
+//! that are left out.
 
 use records_gateway::app::sandbox::MODELS;
-use records_gateway::sandbox::{CallKind, bluedolphin, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, matrix42, pretectum};
 use serde_json::{Value, json};
 
-use crate::support::{TestClient, TestResponse, TestServer};
+use crate::support::{TestClient, TestProcess, TestResponse, TestServer};
 
 fn start() -> TestServer {
     TestServer::start_with(|config| config.text_of("models", MODELS))
@@ -115,4 +116,57 @@ async fn a_list_of_an_unknown_collection_is_404() {
     client.get(&format!("/systems/itsm/collections/{class}/schema")).send().await.assert_status(200);
     let definitions = format!("/records/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
     client.get(&definitions).send().await.assert_status(200);
+}
+
+#[actix_web::test]
+async fn one_list_has_the_records_of_all_systems() {
+    let server = start();
+    let client = server.client();
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    for _ in 0..50 {
+        let page = client.get(&format!("/models/asset?limit=2{cursor}")).send().await.assert_status(200).json();
+        assert_eq!((&page["name"], &page["unreachable"]), (&json!("asset"), &json!([])));
+        assert!(page["items"].as_array().is_some_and(|items| items.len() <= 2), "{page}");
+        seen.extend(page["items"].as_array().into_iter().flatten().map(|item| item["system"].to_string()));
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(seen.iter().filter(|system| *system == "\"architecture\"").count(), 4, "{seen:?}");
+    assert_eq!(seen.iter().filter(|system| *system == "\"itsm\"").count(), 3, "{seen:?}");
+}
+
+#[actix_web::test]
+async fn a_system_that_fails_is_named_in_the_list_of_all() {
+    let server = start();
+    server.vendors.bluedolphin.faults.always(None, InjectedFault::status(500));
+    let page = server.client().get("/models/asset").send().await.assert_status(200).json();
+    assert_eq!(page["unreachable"], json!(["architecture"]));
+    let next = page["next"].as_str().unwrap_or_else(|| panic!("{page}"));
+    let rest = server.client().get(&format!("/models/asset?cursor={next}")).send().await.assert_status(200).json();
+    assert_eq!((&rest["unreachable"], rest["items"].as_array().map(Vec::len)), (&json!([]), Some(3)));
+}
+
+/// A reload changes the place of a system in the list; a cursor holds its name.
+#[actix_web::test]
+async fn a_cursor_over_all_systems_survives_a_reload_with_other_systems() {
+    let process = TestProcess::start_with(|config| config.text_of("models", MODELS));
+    let client = process.client();
+    let mut path = "/models/contact?limit=1".to_owned();
+    let (first, next) = loop {
+        let page = client.get(&path).send().await.assert_status(200).json();
+        let next = format!("/models/contact?limit=1&cursor={}", page["next"].as_str().expect("more records"));
+        match page["items"].get(0) {
+            Some(item) if item["system"] == "sales" => break (item["id"].clone(), next),
+            _ => path = next,
+        }
+    };
+    let (before, rest) = MODELS.split_once("[models.contact.systems.crm.map]").unwrap();
+    let (_, after) = rest.split_once("[models.contact.systems.sales]").unwrap();
+    let without_crm = format!("{before}[models.contact.systems.sales]{after}");
+    process.write_config(&process.config().text_of("models", &without_crm));
+    process.signal("-HUP");
+    process.wait_for_log("the configuration was reloaded and is in force", 1).await;
+    let page = client.get(&next).send().await.assert_status(200).json();
+    let item = &page["items"][0];
+    assert!(item["system"] == "sales" && item["id"] != first, "{page}");
 }

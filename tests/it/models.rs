@@ -2,10 +2,10 @@
 
 use actix_web::http::Method;
 use records_gateway::app::sandbox::MODELS;
-use records_gateway::sandbox::{CallKind, InjectedFault, bluedolphin, dataverse, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, bluedolphin, dataverse, matrix42, pretectum};
 use serde_json::{Value, json};
 
-use crate::support::{TestClient, TestProcess, TestResponse, TestServer};
+use crate::support::{TestClient, TestResponse, TestServer};
 
 const LOSSES: &str = "linked-questions, source-connections";
 
@@ -275,34 +275,6 @@ async fn a_representation_has_the_tag_that_the_next_write_needs() {
 }
 
 #[actix_web::test]
-async fn one_list_has_the_records_of_all_systems() {
-    let server = start();
-    let client = server.client();
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    for _ in 0..50 {
-        let page = client.get(&format!("/models/asset?limit=2{cursor}")).send().await.assert_status(200).json();
-        assert_eq!((&page["name"], &page["unreachable"]), (&json!("asset"), &json!([])));
-        assert!(page["items"].as_array().is_some_and(|items| items.len() <= 2), "{page}");
-        seen.extend(page["items"].as_array().into_iter().flatten().map(|item| item["system"].to_string()));
-        let Some(next) = page["next"].as_str() else { break };
-        cursor = format!("&cursor={next}");
-    }
-    assert_eq!(seen.iter().filter(|system| *system == "\"architecture\"").count(), 4, "{seen:?}");
-    assert_eq!(seen.iter().filter(|system| *system == "\"itsm\"").count(), 3, "{seen:?}");
-}
-
-#[actix_web::test]
-async fn a_system_that_fails_is_named_in_the_list_of_all() {
-    let server = start();
-    server.vendors.bluedolphin.faults.always(None, InjectedFault::status(500));
-    let page = server.client().get("/models/asset").send().await.assert_status(200).json();
-    assert_eq!(page["unreachable"], json!(["architecture"]));
-    let next = page["next"].as_str().unwrap_or_else(|| panic!("{page}"));
-    let rest = server.client().get(&format!("/models/asset?cursor={next}")).send().await.assert_status(200).json();
-    assert_eq!((&rest["unreachable"], rest["items"].as_array().map(Vec::len)), (&json!([]), Some(3)));
-}
-
-#[actix_web::test]
 async fn models_and_their_schemas_are_described() {
     let server = start();
     let client = server.client();
@@ -423,65 +395,4 @@ async fn a_rebase_compares_the_places_of_the_document() {
     let warning = &done["warnings"][0];
     assert_eq!((&warning["code"], &warning["moved"]), (&json!("rebased"), &json!(["/fields/phone"])));
     assert!(warning["onto"].as_str().is_some_and(|tag| tag.starts_with("\"m")), "{warning}");
-}
-
-#[actix_web::test]
-async fn a_draft_from_the_vendors_schema_is_a_valid_model() {
-    let builder = TestProcess::builder();
-    let process = builder.clone().start();
-    for system in ["crm", "itsm"] {
-        let collection = if system == "itsm" { matrix42::CATEGORY_CLASS } else { "" };
-        let more: &[&str] = if collection.is_empty() { &[] } else { &["--collection", collection] };
-        let drafted = builder.run(&[&["model", "draft", "--system", system], more].concat());
-        assert!(drafted.status.success(), "{drafted:?}");
-        let draft = String::from_utf8(drafted.stdout).expect("text");
-        let server = TestServer::start_with(|config| config.text_of("models", &draft));
-        let page = server.client().get(&format!("/models/draft/{system}")).send().await.assert_status(200).json();
-        assert!(page["items"].as_array().is_some_and(|items| !items.is_empty()), "{page}\n{draft}");
-    }
-    drop(process);
-}
-
-#[actix_web::test]
-async fn a_live_check_finds_members_that_the_vendor_lacks() {
-    let start = |models: &str| {
-        let builder = TestProcess::builder().configure(|config| config.text_of("models", models));
-        (builder.clone().start(), builder)
-    };
-    let (_process, builder) = start(MODELS);
-    let checked = builder.run(&["check", "--live"]);
-    assert!(checked.status.success(), "{checked:?}");
-    let (_process, builder) = start(&MODELS.replace("phone = \"Phone\"", "phone = \"Fone\""));
-    let checked = builder.run(&["check", "--live"]);
-    assert!(checked.status.success(), "a warning each: {checked:?}");
-    let error = String::from_utf8_lossy(&checked.stderr).into_owned();
-    assert!(
-        error.contains("models.contact.systems.crm.map.phone: warning: the system has no member \"Fone\""),
-        "{error}"
-    );
-}
-
-/// A reload changes the place of a system in the list; a cursor holds its name.
-#[actix_web::test]
-async fn a_cursor_over_all_systems_survives_a_reload_with_other_systems() {
-    let process = TestProcess::start_with(|config| config.text_of("models", MODELS));
-    let client = process.client();
-    let mut path = "/models/contact?limit=1".to_owned();
-    let (first, next) = loop {
-        let page = client.get(&path).send().await.assert_status(200).json();
-        let next = format!("/models/contact?limit=1&cursor={}", page["next"].as_str().expect("more records"));
-        match page["items"].get(0) {
-            Some(item) if item["system"] == "sales" => break (item["id"].clone(), next),
-            _ => path = next,
-        }
-    };
-    let (before, rest) = MODELS.split_once("[models.contact.systems.crm.map]").unwrap();
-    let (_, after) = rest.split_once("[models.contact.systems.sales]").unwrap();
-    let without_crm = format!("{before}[models.contact.systems.sales]{after}");
-    process.write_config(&process.config().text_of("models", &without_crm));
-    process.signal("-HUP");
-    process.wait_for_log("the configuration was reloaded and is in force", 1).await;
-    let page = client.get(&next).send().await.assert_status(200).json();
-    let item = &page["items"][0];
-    assert!(item["system"] == "sales" && item["id"] != first, "{page}");
 }

@@ -51,7 +51,7 @@ def patch(url, key, text, idempotency):
 
 def test(url, key, pid):
     assert send(url, "GET", "readyz", key)[0] == 200
-    # One key, whichever replica is asked: the write is made once.
+    # One key, whichever replica gets the request: the write is made once.
     answers = [patch(url, key, "once", "first") for _ in range(6)]
     assert [status for status, _, _ in answers] == [204] * 6, answers
     replayed = sum(headers.get("idempotency-replayed") == "true" for _, headers, _ in answers)

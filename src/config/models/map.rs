@@ -94,7 +94,7 @@ fn read_collection(
     adapter: Option<&dyn Adapter>,
 ) -> Option<String> {
     let own: Option<String> = table.value("collection");
-    let text = own.clone().or_else(|| config?.policy.collection.clone())?;
+    let text = own.or_else(|| config?.policy.collection.clone())?;
     let canonical = adapter?.parse_collection(&text);
     if let (None, Some(config)) = (&canonical, config) {
         let message = format!("{text:?} is not a collection of this vendor");

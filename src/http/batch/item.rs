@@ -8,11 +8,12 @@ use futures_util::FutureExt as _;
 
 use super::outcome::ItemOutcome;
 use crate::http::caller_quota;
-use crate::http::context::{ItemTarget, RequestContext, RequestState};
+use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, HandlerResult};
 use crate::http::handlers::{previews, record_reads, record_writes};
 use crate::http::item_request::ItemRequest;
 use crate::http::middleware::{ProblemTarget, add_common_headers, panic_to_problem, render_problem};
+use crate::http::request_state::{ItemTarget, RequestState};
 use crate::http::request_target;
 use crate::http::route::Route;
 use crate::http::write_request::WriteMode;

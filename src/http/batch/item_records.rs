@@ -1,8 +1,8 @@
 //! Which records the items of a batch name.
 
-use crate::http::context::RequestState;
 use crate::http::item_request::{PathParams, segment};
 use crate::http::representation::Representation;
+use crate::http::request_state::RequestState;
 use crate::http::request_target::percent_decode;
 use crate::record::RecordId;
 

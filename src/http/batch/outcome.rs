@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::request::BatchItem;
-use crate::http::context::RequestState;
 use crate::http::error::ApiError;
+use crate::http::headers::names;
 use crate::http::item_request::system_of;
 use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem};
-use crate::http::response::{H_IDEMPOTENCY_REPLAYED, H_OPERATION};
+use crate::http::request_state::RequestState;
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{JsonObjectWriter, Operation, OperationId, OperationState};
@@ -73,7 +73,7 @@ impl ItemOutcome {
         let status = problem.and_then(|problem| problem.get("status")?.as_u64()?.try_into().ok());
         let mut headers = HeaderMap::new();
         if let Ok(path) = HeaderValue::try_from(format!("/operations/{}", operation.id)) {
-            headers.insert(H_OPERATION, path);
+            headers.insert(names::OPERATION, path);
         }
         let body = match (status, problem) {
             (Some(_), Some(problem)) => {
@@ -104,13 +104,13 @@ impl ItemOutcome {
     /// The operation that it names.
     pub(super) fn operation(&self) -> Option<OperationId> {
         let named = self.problem.as_ref().and_then(|problem| problem.operation.clone());
-        let path = self.header(&H_OPERATION);
+        let path = self.header(&names::OPERATION);
         named.or_else(|| path?.rsplit('/').next().and_then(OperationId::parse))
     }
 
     /// Whether an earlier request with its key has this response.
     pub(super) fn is_replay(&self) -> bool {
-        self.headers.contains_key(H_IDEMPOTENCY_REPLAYED)
+        self.headers.contains_key(names::IDEMPOTENCY_REPLAYED)
     }
 
     /// Whether its problem is one of these.

@@ -80,12 +80,9 @@ pub(in crate::http) async fn whole(mut runner: Runner, has_hung_up: impl Fn() ->
 /// 200, or 207 where an item failed, with the items in their order.
 pub(in crate::http) fn document(summary: &Summary, items: &[String]) -> HttpResponse {
     let size = items.iter().map(|item| item.len() + 1).sum::<usize>() + 160;
-    let body = JsonObjectWriter::with_capacity(size)
-        .serialized("summary", summary)
-        .raw("items", &["[", &items.join(","), "]"].concat())
-        .finish();
+    let body = JsonObjectWriter::with_capacity(size).serialized("summary", summary).raw_array("items", items).finish();
     let status = if summary.is_success() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
-    HttpResponse::build(status).insert_header(response::NO_STORE).content_type("application/json").body(body)
+    response::no_store_json(status, body)
 }
 
 /// Runs the batch while its caller reads: a line for each item, and a last one with the summary.

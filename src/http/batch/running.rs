@@ -20,7 +20,7 @@ use super::routes::ItemRoutes;
 use super::run::Runner;
 use super::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
-use crate::http::context::RequestState;
+use crate::http::request_state::RequestState;
 use crate::http::state::{ApiState, SharedApiState};
 use crate::http::write_request::WriteMode;
 use crate::journal::{BatchRow, Journal, JournalError, Lease};

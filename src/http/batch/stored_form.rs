@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{JsonError, JsonObjectWriter, RawJson, RawObject};
+use crate::http::body::malformed_json;
+use crate::problem::Problem;
+use crate::record::{JsonObjectWriter, RawJson, RawObject};
 
 /// The members of a batch that was parsed before.
 pub(in crate::http) struct RawBatch {
@@ -15,10 +16,10 @@ impl RawBatch {
     /// # Errors
     /// 400 for what is no batch.
     pub(in crate::http) fn parse(body: &Bytes) -> Result<Self, Problem> {
-        let malformed = |JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail);
-        let mut options = RawObject::parse(body).map_err(malformed)?;
-        let items = options.get("items").map(RawJson::elements).transpose().map_err(malformed)?.unwrap_or_default();
-        let items = items.iter().map(RawJson::to_object).collect::<Result<_, _>>().map_err(malformed)?;
+        let mut options = RawObject::parse(body).map_err(malformed_json)?;
+        let items =
+            options.get("items").map(RawJson::elements).transpose().map_err(malformed_json)?.unwrap_or_default();
+        let items = items.iter().map(RawJson::to_object).collect::<Result<_, _>>().map_err(malformed_json)?;
         options.retain(|name| name != "items");
         Ok(Self { options, items })
     }
@@ -45,8 +46,7 @@ impl RawBatch {
     /// The body again, of what was stored.
     pub(super) fn join(options: &RawJson, items: &[String]) -> String {
         let members = options.to_object().unwrap_or_default();
-        let items = ["[", &items.join(","), "]"].concat();
-        JsonObjectWriter::new().raw_members(members.iter()).raw("items", &items).finish()
+        JsonObjectWriter::new().raw_members(members.iter()).raw_array("items", items).finish()
     }
 
     /// An item without its body.

@@ -9,17 +9,16 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
-use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
+use actix_web::body::{BodySize, BodyStream, MessageBody as _};
 use actix_web::http::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER, UPGRADE};
 use actix_web::http::{ConnectionType, Method, Version};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::stream;
 
+use super::holding_body::hold_until_sent;
 use crate::problem::{Problem, ProblemKind};
 
 /// The most requests of one HTTP/2 connection at once, those included whose responses the client
@@ -94,30 +93,12 @@ pub(super) fn too_many_streams() -> HttpResponse {
     HttpResponse::ServiceUnavailable().insert_header((RETRY_AFTER, "1")).finish()
 }
 
-/// A response's body with the permit of its request.
-struct PermitBody {
-    body: BoxBody,
-    _permit: StreamPermit,
-}
-
-impl MessageBody for PermitBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
-    }
-}
-
 /// The same response, which holds the permit until it has been read.
 pub(super) fn hold_permit_until_sent(response: HttpResponse, permit: StreamPermit) -> HttpResponse {
     if permit.0.is_none() {
         return response;
     }
-    response.map_body(|_, body| BoxBody::new(PermitBody { body, _permit: permit }))
+    hold_until_sent(response, permit)
 }
 
 /// Executes nothing that follows this request on its connection.

@@ -16,6 +16,7 @@
 
 mod abortable_stream;
 mod connection_state;
+mod holding_body;
 mod request_body;
 #[cfg(test)]
 mod tests;

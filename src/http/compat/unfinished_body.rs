@@ -6,16 +6,13 @@
 //! §7.1.1). Where the body still exists, it closes the connection after a short time, as it does
 //! with `Content-Length`.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::Payload;
 use actix_web::http::Version;
 use actix_web::http::header::TRANSFER_ENCODING;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
-use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+
+use super::holding_body::hold_until_sent;
 
 /// A chunked body whose end has not arrived.
 pub(super) struct UnfinishedBody(Payload);
@@ -44,24 +41,6 @@ impl UnfinishedBody {
 
     /// The same response, which holds the body until it has been sent.
     pub(super) fn hold_until_sent(self, response: HttpResponse) -> HttpResponse {
-        response.map_body(|_, body| BoxBody::new(HoldingBody { body, _request: self.0 }))
-    }
-}
-
-/// A response's body with the body of its request.
-struct HoldingBody {
-    body: BoxBody,
-    _request: Payload,
-}
-
-impl MessageBody for HoldingBody {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
+        hold_until_sent(response, self.0)
     }
 }

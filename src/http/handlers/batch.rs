@@ -9,7 +9,7 @@ use actix_web::web::ThinData;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::stored_batches;
+use super::stored_batches::{self, AsyncBatch};
 use crate::http::batch::item_run::BatchContext;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
@@ -21,7 +21,7 @@ use crate::http::body;
 use crate::http::compat;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
-use crate::http::headers::{self, BodyType, accept};
+use crate::http::headers::{self, BodyType, accept, names};
 use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
 use crate::http::state::SharedApiState;
 use crate::http::write_request::WriteMode;
@@ -32,13 +32,8 @@ use crate::writes::Prefer;
 const RETRY_WITHOUT_MEMORY: Duration = Duration::from_secs(5);
 
 /// The headers that are an item's: the batch's own would be dropped silently.
-const ITEM_ONLY_HEADERS: [HeaderName; 5] = [
-    IF_MATCH,
-    IF_NONE_MATCH,
-    HeaderName::from_static("accept-loss"),
-    HeaderName::from_static("require-guarantee"),
-    HeaderName::from_static("if-plan"),
-];
+const ITEM_ONLY_HEADERS: [HeaderName; 5] =
+    [IF_MATCH, IF_NONE_MATCH, names::ACCEPT_LOSS, names::REQUIRE_GUARANTEE, names::IF_PLAN];
 
 /// `POST /batch`.
 #[utoipa::path(post, path = "/batch", tag = "Records", operation_id = "runBatch",
@@ -54,13 +49,15 @@ const ITEM_ONLY_HEADERS: [HeaderName; 5] = [
         (status = 202, description = "Stored, and running: `Prefer: respond-async`", body = StoredBatch),
         (status = 207, description = "Some items failed; `summary` counts them", body = BatchResult)))]
 pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<SharedApiState>>) -> HandlerResult {
-    let ParsedBatch { as_lines, body, key, prefer, request, memory } = parse(&context, WriteMode::Execute).await?;
-    if prefer.respond_async {
-        let raw = RawBatch::parse(&body)?;
-        let key = key.map(|key| (key, headers::fingerprint("POST", "/batch", "", &body, None)));
-        return stored_batches::begin(&context, shared.0, (key, request.systems(), raw, memory), prefer.wait).await;
+    let batch = parse(&context, WriteMode::Execute).await?;
+    if batch.prefer.respond_async {
+        let raw = RawBatch::parse(&batch.body)?;
+        let ParsedBatch { body, key, prefer, request, memory, .. } = batch;
+        let fingerprint = headers::fingerprint("POST", "/batch", "", &body, None);
+        let batch = AsyncBatch { key, fingerprint, systems: request.systems(), raw, memory, wait: prefer.wait };
+        return stored_batches::begin(&context, shared.0, batch).await;
     }
-    respond(&context, WriteMode::Execute, (key, as_lines), (request, memory)).await
+    respond(&context, WriteMode::Execute, batch).await
 }
 
 /// `POST /batch/preview`.
@@ -76,12 +73,14 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
             (BatchResult = "application/json"), (String = "application/x-ndjson"))),
         (status = 207, description = "Some items cannot be previewed, or would be refused", body = BatchResult)))]
 pub(in crate::http) async fn preview(context: RequestContext) -> HandlerResult {
-    let ParsedBatch { as_lines, request, memory, .. } = parse(&context, WriteMode::Preview).await?;
-    respond(&context, WriteMode::Preview, (None, as_lines), (request, memory)).await
+    let batch = parse(&context, WriteMode::Preview).await?;
+    // A preview stores no outcome.
+    respond(&context, WriteMode::Preview, ParsedBatch { key: None, ..batch }).await
 }
 
 /// A batch as it was sent.
 struct ParsedBatch {
+    /// Whether its response is a line for each item.
     as_lines: bool,
     body: Bytes,
     key: Option<String>,
@@ -110,17 +109,13 @@ async fn parse(context: &RequestContext, mode: WriteMode) -> Result<ParsedBatch,
 }
 
 /// Runs the items while the caller waits.
-async fn respond(
-    context: &RequestContext,
-    mode: WriteMode,
-    (key, as_lines): (Option<String>, bool),
-    (request, memory): (BatchRequest, BatchMemory),
-) -> HandlerResult {
+async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) -> HandlerResult {
+    let ParsedBatch { as_lines, key, request, memory, .. } = batch;
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
     let deadline = Instant::now() + context.api().batch_limits.deadline;
-    let batch = BatchContext { state, key, name, is_stored: false, mode, deadline };
-    let runner = Runner::new(batch, request, memory);
+    let shared = BatchContext { state, key, name, is_stored: false, mode, deadline };
+    let runner = Runner::new(shared, request, memory);
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
     Ok(if as_lines { response::lines(runner, has_hung_up) } else { response::whole(runner, has_hung_up).await })

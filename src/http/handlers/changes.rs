@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::Method;
 use actix_web::http::header::HeaderMap;
+use actix_web::http::{Method, StatusCode};
 use actix_web::web::ThinData;
 use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
@@ -175,7 +175,7 @@ fn respond(feed: &Feed, items: &[FeedEvent], next: i64, at_end: bool) -> HttpRes
         next: ChangeEvent::encode_cursor(&feed.scope, next),
         at_end,
     };
-    HttpResponse::Ok().insert_header(response::NO_STORE).content_type("application/json").body(response::to_json(&body))
+    response::no_store_json(StatusCode::OK, response::to_json(&body))
 }
 
 async fn stream(context: &RequestContext, shared: &Arc<SharedApiState>, feed: Feed) -> HandlerResult {

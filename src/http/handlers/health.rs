@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 use serde::Serialize;
 
 use crate::http::context::RequestContext;
@@ -57,8 +58,5 @@ pub(in crate::http) async fn metrics(context: RequestContext) -> HttpResponse {
 }
 
 fn ok(status: &Status) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header(response::NO_STORE)
-        .content_type("application/json")
-        .body(response::to_json(status))
+    response::no_store_json(StatusCode::OK, response::to_json(status))
 }

@@ -7,7 +7,7 @@ use crate::access::Permission;
 use crate::http::context::RequestContext;
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
-use crate::http::openapi::LedgerListParams;
+use crate::http::openapi::{LedgerListParams, PageParams};
 use crate::http::response::{self, ReadPreconditions};
 use crate::journal::{LedgerEntry, LedgerQuery};
 use crate::problem::ProblemKind;
@@ -26,7 +26,7 @@ pub(in crate::http) struct LedgerPage {
 /// `GET` and `HEAD /ledger`, with the filters of [`LedgerListParams`].
 #[utoipa::path(get, path = "/ledger", tag = "Operations", operation_id = "listLedger",
     summary = "Read the ledger", description = "Who changed what, when and with what outcome, never a field's value; oldest first unless `order` is `desc`.",
-    params(LedgerListParams),
+    params(LedgerListParams, PageParams),
     responses((status = 200, description = "A page", body = LedgerPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     context.caller()?;

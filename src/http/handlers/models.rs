@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, LINK};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -166,8 +166,8 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let maps = model.maps.iter().map(map_view).collect();
     let body = ModelBody { model: model_view(model), maps, items, next, unreachable: page.unreachable };
     let mut response = json_response(&body);
-    if let Some(link) = link.and_then(|link| link.try_into().ok()) {
-        response.headers_mut().insert(actix_web::http::header::LINK, link);
+    if let Some(link) = link {
+        response::append_header(response.headers_mut(), LINK, link);
     }
     Ok(response)
 }

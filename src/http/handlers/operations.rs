@@ -7,7 +7,7 @@ use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::accept;
-use crate::http::openapi::{OperationListParams, OperationPath};
+use crate::http::openapi::{OperationListParams, OperationPath, PageParams};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
 use crate::journal::OperationQuery;
@@ -72,7 +72,7 @@ pub(super) async fn find_operation(context: &RequestContext, id: &OperationId) -
 /// `GET` and `HEAD /operations`, with the filters of [`OperationListParams`].
 #[utoipa::path(get, path = "/operations", tag = "Operations", operation_id = "listOperations",
     summary = "List operations", description = "Operations of the systems that the caller may read; oldest first unless `order` is `desc`.",
-    params(OperationListParams),
+    params(OperationListParams, PageParams),
     responses((status = 200, description = "A page", body = OperationPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     context.caller()?;

@@ -2,6 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::{LOCATION, RETRY_AFTER};
 use serde_json::Value;
 
 use super::operations::find_operation;
@@ -13,7 +14,7 @@ use crate::http::openapi::OperationPath;
 use crate::http::{body, response};
 use crate::journal::VerdictResult;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{FieldError, JsonError, Operation, OperationState, parse_strict};
+use crate::record::{FieldError, Operation, OperationState};
 use crate::writes::{Operator, ProbeRequestResult};
 
 /// The longest note, in characters.
@@ -80,7 +81,7 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     let operation = authorized_operation(&context).await?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(&context, &[BodyType::Json]).await?;
-    let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
+    let value = body::parse_json(&body)?;
     context.query(&[])?;
     let (state, note) = parse_verdict(value)?;
     let result = context.gateway().record_verdict(&operation, state, note, operator(&context)?).await;
@@ -122,12 +123,13 @@ fn in_progress(detail: &str, operation: &Operation) -> Problem {
 }
 
 fn respond(status: StatusCode, operation: &Operation) -> HttpResponse {
-    let mut response = HttpResponse::build(status);
+    let mut response = response::no_store_json(status, response::to_json(operation));
     if status == StatusCode::ACCEPTED {
-        response.insert_header(("Retry-After", response::POLL_INTERVAL_SECS.to_string()));
-        response.insert_header(("Location", operation.id.path()));
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, response::POLL_INTERVAL_SECS.into());
+        response::append_header(headers, LOCATION, operation.id.path());
     }
-    response.insert_header(response::NO_STORE).content_type("application/json").body(response::to_json(operation))
+    response
 }
 
 /// # Errors

@@ -1,13 +1,13 @@
 //! Showing what a write would do, and making nothing (contract 4.11).
 
-use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
 
 use super::record_writes::{parse_create, parse_delete, parse_update};
 use crate::access::Permission;
 use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, PreviewParams, RecordDraft, RecordPath, WriteHeaderParams, examples,
+    IfMatch, JsonPatch, MergePatch, PreviewParams, RecordDraft, RecordPath, SystemPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::response;
@@ -36,7 +36,7 @@ pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
 /// `POST /records/{system}/preview`.
 #[utoipa::path(post, path = "/records/{system}/preview", tag = "Records", operation_id = "previewNewRecord",
     summary = "Preview a new record", description = "Shows what the same POST would do, and creates nothing.",
-    params(CollectionPath, WriteHeaderParams),
+    params(SystemPath, WriteHeaderParams),
     request_body(description = "The new record", content((RecordDraft = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResult {
@@ -92,7 +92,5 @@ async fn respond(
     let plan_ttl = context.api().limits.plan_ttl;
     let mut preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
     representation.translate_preview(&mut preview);
-    let mut response = HttpResponse::Ok();
-    response.insert_header(response::NO_STORE).content_type("application/json");
-    Ok(response.body(response::to_json(&preview)))
+    Ok(response::no_store_json(StatusCode::OK, response::to_json(&preview)))
 }

@@ -3,7 +3,7 @@
 use crate::http::context::RequestContext;
 use crate::http::error::{ApiError, HandlerResult};
 use crate::http::headers::accept;
-use crate::http::openapi::{CollectionPath, ListParams, ReadHeaderParams, RecordPath};
+use crate::http::openapi::{ListParams, ReadHeaderParams, RecordPath, SystemPath};
 use crate::http::representation::Representation;
 use crate::http::response::{self, ReadPreconditions};
 use crate::metrics::DetectedBy;
@@ -44,7 +44,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
 /// `GET` and `HEAD /records/{system}?collection=&filter[NAME]=&limit=&cursor=`.
 #[utoipa::path(get, path = "/records/{system}", tag = "Records", operation_id = "listRecords",
     summary = "List records", description = "A page of a collection's records, in the vendor's order.",
-    params(CollectionPath, ListParams),
+    params(SystemPath, ListParams),
     responses((status = 200, description = "A page", body = RecordPage)))]
 pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let representation = Representation::from_path(&context)?;

@@ -7,13 +7,13 @@ use crate::http::context::{RequestContext, missing_permission};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
-    CollectionPath, IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, WriteHeaderParams, examples,
+    IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, SystemPath, WriteHeaderParams, examples,
 };
 use crate::http::representation::Representation;
 use crate::http::write_request::{self, WriteMode};
 use crate::http::{body, write_response};
-use crate::problem::{Problem, ProblemKind};
-use crate::record::{Action, JsonError, Operation, parse_strict};
+use crate::problem::Problem;
+use crate::record::{Action, Operation};
 use crate::system::{RecordView, System};
 use crate::writes::{WriteCommand, WriteOp};
 
@@ -107,7 +107,7 @@ pub(super) fn parse_delete<'c>(
 /// `POST /records/{system}`.
 #[utoipa::path(post, path = "/records/{system}", tag = "Records", operation_id = "createRecord",
     summary = "Create a record", description = "Creates a record in a collection. Send an `Idempotency-Key` to make repeating safe.",
-    params(CollectionPath, WriteHeaderParams),
+    params(SystemPath, WriteHeaderParams),
     request_body(description = "The new record", content(
         (RecordDraft = "application/json"))),
     responses((status = 201, description = "Created", body = RecordView),
@@ -131,7 +131,7 @@ pub(super) async fn parse_create<'c>(
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
-    let value = parse_strict(&body).map_err(|JsonError(detail)| ProblemKind::MalformedRequest.with_detail(detail))?;
+    let value = body::parse_json(&body)?;
     let headers = write_request::parse_headers(context, mode)?;
     require_conditions(system, Action::Create, &headers, mode)?;
     let (collection, fields) = representation.parse_new_record(value, system)?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::access::Permission;
@@ -16,7 +17,7 @@ use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::{RequestContext, journal_unavailable};
 use crate::http::error::HandlerResult;
-use crate::http::headers::accept;
+use crate::http::headers::{accept, names};
 use crate::http::openapi::{BatchListParams, BatchPath, StoredBatch};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
@@ -25,34 +26,38 @@ use crate::journal::{BatchRow, IdempotencyClaim, JournalError};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::JsonObjectWriter;
 
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// How often a batch is read that its caller waits for.
 const WAIT_POLL: Duration = Duration::from_millis(100);
 /// The items in the response to a batch that has just been stored.
 const FIRST_PAGE: usize = 100;
 
-/// A key of a caller, and what it is bound to.
-type BoundKey = (String, [u8; 32]);
-
 /// What the keys of asynchronous batches begin with. No key of a caller holds a space.
 const KEY_PREFIX: &str = "asynchronous batch: ";
 
-/// Stores a batch and begins it: 202, or its whole response if it is over within `wait`. `asked` is
-/// its key, the systems that it names, its text and its memory. A repetition is the first batch.
+/// A batch that runs without its caller.
+pub(super) struct AsyncBatch {
+    /// `Idempotency-Key` of the batch.
+    pub(super) key: Option<String>,
+    /// What the key is bound to.
+    pub(super) fingerprint: [u8; 32],
+    /// The systems that its items name.
+    pub(super) systems: Vec<String>,
+    pub(super) raw: RawBatch,
+    pub(super) memory: BatchMemory,
+    /// How long the caller waits for the end of it.
+    pub(super) wait: Option<Duration>,
+}
+
+/// Stores a batch and begins it: 202, or its whole response if it is over within `wait`. A
+/// repetition is the first batch.
 ///
 /// # Errors
 /// 422 for another batch's key; 503 where nothing of it begins; 504 where the store has not said
 /// so.
-pub(super) async fn begin(
-    context: &RequestContext,
-    shared: Arc<SharedApiState>,
-    asked: (Option<BoundKey>, Vec<String>, RawBatch, BatchMemory),
-    wait: Option<Duration>,
-) -> HandlerResult {
-    let (key, systems, raw, memory) = asked;
-    let (key, fingerprint) = key.unzip();
+pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>, batch: AsyncBatch) -> HandlerResult {
+    let AsyncBatch { key, fingerprint, systems, raw, memory, wait } = batch;
     let caller = context.caller()?.clone();
-    let claim = key.iter().zip(fingerprint).next().map(|(key, fingerprint)| IdempotencyClaim {
+    let claim = key.as_ref().map(|key| IdempotencyClaim {
         caller: caller.name().0.to_string(),
         key: [KEY_PREFIX, key].concat(),
         fingerprint,
@@ -97,7 +102,7 @@ pub(super) async fn begin(
         },
     };
     if is_repetition {
-        shown.headers_mut().insert(response::H_IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+        shown.headers_mut().insert(names::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(shown)
 }
@@ -127,9 +132,8 @@ async fn wait_for_end(
             let rows = context.read_journal(context.gateway().journal().batch_rows(id, 0, len)).await?;
             let items: Vec<String> = rows.into_iter().map(item_document).collect();
             let mut response = batch_response::document(&batch.summary(context).await?, &items);
-            if let Ok(applied) = format!("wait={}", wait.unwrap_or_default().as_secs()).try_into() {
-                response.headers_mut().insert(PREFERENCE_APPLIED, applied);
-            }
+            let applied = format!("wait={}", wait.unwrap_or_default().as_secs());
+            response::append_header(response.headers_mut(), names::PREFERENCE_APPLIED, applied);
             return Ok(Some(response));
         }
     }
@@ -154,23 +158,24 @@ fn first_query(id: &str) -> QueryParams {
 fn accepted_unread(id: &str, head: &BatchHead, len: usize) -> HttpResponse {
     let batch = Batch::begun(id, head);
     let next = first_query(id).encode_cursor("0");
-    accepted_response(&batch, &batch.to_json(&Summary::of(len), &[], Some(&next)))
+    accepted_response(&batch, batch.to_json(&Summary::of(len), &[], Some(&next)))
 }
 
 /// 202 with the batch.
 async fn respond_accepted(context: &RequestContext, batch: &Batch) -> HandlerResult {
     let (items, next) = batch.page(context, 0, FIRST_PAGE).await?;
     let next = next.map(|position| first_query(&batch.id).encode_cursor(&position.to_string()));
-    Ok(accepted_response(batch, &batch.to_json(&batch.summary(context).await?, &items, next.as_deref())))
+    Ok(accepted_response(batch, batch.to_json(&batch.summary(context).await?, &items, next.as_deref())))
 }
 
-fn accepted_response(batch: &Batch, body: &str) -> HttpResponse {
-    let mut response = HttpResponse::Accepted();
-    response.insert_header(response::NO_STORE).insert_header((LOCATION, format!("/batches/{}", batch.id)));
+fn accepted_response(batch: &Batch, body: String) -> HttpResponse {
+    let mut response = response::no_store_json(StatusCode::ACCEPTED, body);
+    let headers = response.headers_mut();
+    response::append_header(headers, LOCATION, format!("/batches/{}", batch.id));
     if !batch.has_ended {
-        response.insert_header((RETRY_AFTER, response::POLL_INTERVAL_SECS));
+        headers.insert(RETRY_AFTER, response::POLL_INTERVAL_SECS.into());
     }
-    response.content_type("application/json").body(body.to_owned())
+    response
 }
 
 /// `GET` and `HEAD /batches/{id}`.
@@ -308,7 +313,7 @@ impl Batch {
             .string("started_at", &self.started_at)
             .serialized("finished_at", &self.state.finished_at)
             .serialized("summary", summary)
-            .raw("items", &["[", &items.join(","), "]"].concat())
+            .raw_array("items", items)
             .serialized("next", &next)
             .finish()
     }

@@ -1,9 +1,9 @@
 //! `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header §2.1; http-rules 158, 159) and what
 //! it is bound to.
 
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::HeaderMap;
 
-use super::syntax;
+use super::{names, syntax};
 use crate::problem::Problem;
 
 const MAX_KEY_LEN: usize = 255;
@@ -14,7 +14,7 @@ const MAX_KEY_LEN: usize = 255;
 /// # Errors
 /// 400 for anything else: to ignore the header would silently drop its protection.
 pub(crate) fn parse_idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(line) = syntax::single_value(headers, &HeaderName::from_static("idempotency-key"))? else {
+    let Some(line) = syntax::single_value(headers, &names::IDEMPOTENCY_KEY)? else {
         return Ok(None);
     };
     let key = if line.starts_with(b"\"") { parse_quoted(line) } else { parse_bare(line) };
@@ -64,7 +64,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for line in lines {
             let value = HeaderValue::from_bytes(line).expect("a field value");
-            headers.append(HeaderName::from_static("idempotency-key"), value);
+            headers.append(names::IDEMPOTENCY_KEY, value);
         }
         parse_idempotency_key(&headers)
     }

@@ -4,6 +4,7 @@ pub(crate) mod accept;
 mod content;
 mod etag;
 mod idempotency;
+pub(crate) mod names;
 mod prefer;
 mod syntax;
 
@@ -51,14 +52,14 @@ impl WriteHeaders {
 
 /// `Accept-Loss: name, name`. Unknown names match no loss.
 fn parse_accept_loss(headers: &HeaderMap) -> Vec<String> {
-    let lines = syntax::field_values(headers, HeaderName::from_static("accept-loss"));
+    let lines = syntax::field_values(headers, names::ACCEPT_LOSS);
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
     texts.iter().flat_map(|line| syntax::split_list(line, ',')).map(str::to_owned).collect()
 }
 
 /// `Require-Guarantee: native`, the only value.
 fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
-    match syntax::single_value(headers, &HeaderName::from_static("require-guarantee"))? {
+    match syntax::single_value(headers, &names::REQUIRE_GUARANTEE)? {
         None => Ok(false),
         Some(b"native") => Ok(true),
         Some(_) => Err(syntax::bad_header("Require-Guarantee must be `native`")),
@@ -67,7 +68,7 @@ fn parse_require_guarantee(headers: &HeaderMap) -> Result<bool, Problem> {
 
 /// `If-Plan: "p.…"`: one strong tag of a plan.
 fn parse_if_plan(headers: &HeaderMap) -> Result<Option<PlanTag>, Problem> {
-    let Some(line) = syntax::single_value(headers, &HeaderName::from_static("if-plan"))? else { return Ok(None) };
+    let Some(line) = syntax::single_value(headers, &names::IF_PLAN)? else { return Ok(None) };
     let opaque = line.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
     let opaque = opaque.and_then(|opaque| std::str::from_utf8(opaque).ok()).filter(|opaque| !opaque.contains('"'));
     match opaque.and_then(PlanTag::parse) {
@@ -79,7 +80,7 @@ fn parse_if_plan(headers: &HeaderMap) -> Result<Option<PlanTag>, Problem> {
 /// The `X-Request-Id` of the request if it is one line of 1 to 128 visible ASCII characters, else a
 /// new one.
 pub(crate) fn request_id(headers: &HeaderMap) -> RequestId {
-    let sent = syntax::single_value(headers, &HeaderName::from_static("x-request-id")).ok().flatten();
+    let sent = syntax::single_value(headers, &names::REQUEST_ID).ok().flatten();
     let usable = sent.filter(|id| (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic));
     match usable.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => RequestId(id.into()),

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use actix_web::http::header::{HeaderMap, HeaderName};
+use actix_web::http::header::HeaderMap;
 
-use super::syntax;
+use super::{names, syntax};
 use crate::writes::{Handling, Prefer};
 
 /// The longest wait. The server's deadline limits it further.
@@ -15,7 +15,7 @@ pub(crate) fn parse_prefer(headers: &HeaderMap) -> Prefer {
     let mut prefer = Prefer::default();
     let (mut minimal, mut wait_seen, mut async_seen) = (false, false, false);
     let (mut rebase_seen, mut handling_seen) = (false, false);
-    let lines = syntax::field_values(headers, HeaderName::from_static("prefer"));
+    let lines = syntax::field_values(headers, names::PREFER);
     let texts: Vec<&str> = lines.filter_map(|line| std::str::from_utf8(line).ok()).collect();
     for (name, value) in texts.iter().flat_map(|line| syntax::split_list(line, ',')).filter_map(parse_preference) {
         match name.as_str() {
@@ -77,7 +77,7 @@ mod tests {
     fn read(lines: &[&'static str]) -> (bool, bool, Option<u64>) {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
+            headers.append(names::PREFER, HeaderValue::from_static(line));
         }
         let prefer = parse_prefer(&headers);
         (prefer.return_representation, prefer.respond_async, prefer.wait.map(|wait| wait.as_secs()))
@@ -94,7 +94,7 @@ mod tests {
             ("rebase=any, rebase=disjoint", false),
         ] {
             let mut headers = HeaderMap::new();
-            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_static(line));
+            headers.append(names::PREFER, HeaderValue::from_static(line));
             assert_eq!(parse_prefer(&headers).rebase, expected, "{line}");
         }
     }

@@ -7,8 +7,8 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
 use actix_web::middleware::Next;
 
-use crate::http::context::RequestState;
 use crate::http::error::refuse;
+use crate::http::request_state::RequestState;
 use crate::http::{caller_quota, headers, sandbox_fault};
 
 /// Authenticates the caller and applies its limits, unless the route is public: there, credentials

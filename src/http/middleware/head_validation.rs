@@ -7,8 +7,8 @@ use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpRequest};
 
-use crate::http::context::RequestState;
 use crate::http::error::refuse;
+use crate::http::request_state::RequestState;
 use crate::http::{compat, request_target};
 
 use crate::problem::{Problem, ProblemKind};

@@ -9,7 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
 use crate::http::access_log::AccessLine;
-use crate::http::context::RequestState;
+use crate::http::request_state::RequestState;
 use crate::metrics::RequestOutcome;
 use crate::problem::ProblemKind;
 

@@ -9,9 +9,10 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError as _};
 
 use super::auth;
-use crate::http::context::RequestState;
 use crate::http::error::ApiError;
+use crate::http::headers::names;
 use crate::http::html::{escape_html, html_response, inline_code_html};
+use crate::http::request_state::RequestState;
 use crate::http::{body, compat, headers, response};
 use crate::problem::{Problem, ProblemDocument, ProblemKind};
 
@@ -60,10 +61,10 @@ pub(in crate::http) fn render_problem(
         response.insert_header((RETRY_AFTER, seconds));
     }
     if let Some(operation) = &problem.operation {
-        response.insert_header((response::H_OPERATION, operation.path()));
+        response.insert_header((names::OPERATION, operation.path()));
     }
     if error.is_replay {
-        response.insert_header((response::H_IDEMPOTENCY_REPLAYED, "true"));
+        response.insert_header((names::IDEMPOTENCY_REPLAYED, "true"));
     }
     add_required_headers(problem, state, target, &mut response);
     response.extensions_mut().insert(problem.name);
@@ -76,7 +77,7 @@ pub(in crate::http) fn render_problem(
 }
 
 /// Whether a person reads the response: a browser that has followed a link to nothing, or to what
-/// needs credentials. Programs that want something else than JSON get the document all the same.
+/// needs credentials. Programs that accept something other than JSON get the document all the same.
 fn is_for_a_browser(name: ProblemKind, target: &ProblemTarget<'_>) -> bool {
     matches!(name.spec().status, 401 | 404)
         && target.method == Method::GET

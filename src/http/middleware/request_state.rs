@@ -1,6 +1,5 @@
 //! The state of a request, and the headers that every response carries.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::BoxBody;
@@ -11,15 +10,13 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _};
 
-use crate::http::context::RequestState;
-use crate::http::response::H_OPERATION;
+use crate::http::headers::names;
+use crate::http::request_state::RequestState;
 use crate::http::state::ApiState;
 use crate::http::{caller_quota, compat, headers};
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
 /// The headers that hold a path of the gateway.
-const URL_HEADERS: [HeaderName; 4] = [LOCATION, CONTENT_LOCATION, LINK, H_OPERATION];
+const URL_HEADERS: [HeaderName; 4] = [LOCATION, CONTENT_LOCATION, LINK, names::OPERATION];
 
 /// Turns the paths in headers into URLs of a gateway that callers reach elsewhere.
 fn add_external_url(headers: &mut HeaderMap, external_url: &str) {
@@ -44,7 +41,7 @@ pub(in crate::http) async fn create_request_state(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let payload = request.take_payload();
     let state = RequestState::new(api, headers::request_id(request.headers()), payload);
-    request.extensions_mut().insert(Rc::clone(&state));
+    state.attach_to(&request);
     let mut response = next.call(request).await?;
     compat::keep_unfinished_body(response.request(), || state.take_payload());
     add_common_headers(response.headers_mut(), &state);
@@ -54,7 +51,7 @@ pub(in crate::http) async fn create_request_state(
 /// The headers that every response carries, and the gateway's URL in those that hold a path.
 pub(in crate::http) fn add_common_headers(headers: &mut HeaderMap, state: &RequestState) {
     if let Ok(value) = HeaderValue::from_str(&state.request_id.0) {
-        headers.insert(REQUEST_ID, value);
+        headers.insert(names::REQUEST_ID, value);
     }
     if !state.api.external_url.is_empty() {
         add_external_url(headers, &state.api.external_url);

@@ -8,8 +8,8 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 
-use crate::http::context::RequestState;
 use crate::http::error::refuse;
+use crate::http::request_state::RequestState;
 use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
 use crate::system::System;

@@ -30,9 +30,9 @@ use response_headers::ResponseHeaders;
 
 pub(super) use model_bodies::{ModelListParams, ModelPath};
 pub(super) use params::{
-    BatchHeaderParams, BatchListParams, BatchPath, ChangeListParams, CollectionPath, IfMatch, LastEventId,
-    LedgerListParams, LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams,
-    ProblemPath, ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
+    BatchHeaderParams, BatchListParams, BatchPath, ChangeListParams, IfMatch, LastEventId, LedgerListParams,
+    LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams, ProblemPath,
+    ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
 pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
 pub(super) use system_document::{sample_collection, system_document};
@@ -196,7 +196,9 @@ mod tests {
     }
     #[test]
     fn the_pattern_of_a_key_is_what_the_gateway_takes() {
-        use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+        use actix_web::http::header::{HeaderMap, HeaderValue};
+
+        use crate::http::headers::names;
 
         let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
         let parameters = document["paths"]["/records/{system}"]["post"]["parameters"].as_array().expect("parameters");
@@ -205,7 +207,7 @@ mod tests {
         let takes = |text: &str| {
             let mut headers = HeaderMap::new();
             let value = HeaderValue::from_str(text).expect("a value");
-            headers.insert(HeaderName::from_static("idempotency-key"), value);
+            headers.insert(names::IDEMPOTENCY_KEY, value);
             crate::http::headers::parse_idempotency_key(&headers).is_ok()
         };
         let visible = || ('!'..='~').map(String::from);

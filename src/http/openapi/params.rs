@@ -31,14 +31,6 @@ pub(crate) struct RecordPath {
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(crate) struct CollectionPath {
-    /// The configured name of the system.
-    #[param(example = "crm", pattern = "^[a-z][a-z0-9-]*$")]
-    system: String,
-}
-
-#[derive(IntoParams)]
-#[into_params(parameter_in = Path)]
 pub(crate) struct SystemPath {
     /// The configured name of the system.
     #[param(example = "crm", pattern = "^[a-z][a-z0-9-]*$")]
@@ -188,12 +180,6 @@ pub(crate) struct OperationListParams {
     /// `asc` is oldest first.
     #[param(inline)]
     order: Option<ListOrder>,
-    /// The most items of the page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// `next` of the previous page of the same query.
-    #[param(min_length = 1)]
-    cursor: Option<String>,
 }
 
 #[derive(IntoParams)]
@@ -223,12 +209,6 @@ pub(crate) struct LedgerListParams {
     /// `asc` is oldest first.
     #[param(inline)]
     order: Option<ListOrder>,
-    /// The most items of the page.
-    #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
-    /// `next` of the previous page of the same query.
-    #[param(min_length = 1)]
-    cursor: Option<String>,
 }
 
 #[derive(IntoParams)]

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What a request to a vendor does.
 ///
 /// The words are those of the gateway's `call` metric label, and `other`. The type is separate on
-/// purpose: fake vendors know nothing of the gateway. It describes what the vendor does, not what
-/// its client wants: the scan of a Pretectum dataset for one record is a `List`.
+/// purpose: fake vendors know nothing of the gateway. It describes what the vendor does, not
+/// what its client needs it for: the scan of a Pretectum dataset for one record is a `List`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallKind {

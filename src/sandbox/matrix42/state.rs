@@ -81,7 +81,7 @@ impl State {
         self.classes.iter().find(|class| class.name == name)
     }
 
-    pub(super) fn class_mut(&mut self, name: &str) -> Option<&mut Class> {
+    fn class_mut(&mut self, name: &str) -> Option<&mut Class> {
         self.classes.iter_mut().find(|class| class.name == name)
     }
 

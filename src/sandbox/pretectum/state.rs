@@ -150,7 +150,7 @@ impl State {
         self.objects.iter().find(|object| object.id == id && !object.deleted)
     }
 
-    pub(super) fn find_active_mut(&mut self, id: &str) -> Option<&mut Object> {
+    fn find_active_mut(&mut self, id: &str) -> Option<&mut Object> {
         self.objects.iter_mut().find(|object| object.id == id && !object.deleted)
     }
 

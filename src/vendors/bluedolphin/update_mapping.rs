@@ -301,7 +301,7 @@ fn build_questionnaires(
 }
 
 /// The members that a create accepts.
-pub(super) const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
+const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
 
 /// Checks the fields of a create.
 pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldError>> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::http::header::HeaderValue;
 
 /// How long a token of unknown lifetime is trusted.
-pub(crate) const DEFAULT_TOKEN_TTL: Duration = Duration::from_mins(5);
+const DEFAULT_TOKEN_TTL: Duration = Duration::from_mins(5);
 
 /// The time for which a token is trusted: the lifetime that the vendor gives, at most a day.
 pub(crate) fn limit_token_ttl(lifetime: Option<Duration>) -> Duration {

@@ -24,7 +24,7 @@ pub(crate) fn client_credentials_request(path: &str, client_id: &str, secret: &s
 }
 
 /// A body in the form `name=value&name=value`.
-pub(crate) fn form_body(fields: &[(&str, &str)]) -> String {
+fn form_body(fields: &[(&str, &str)]) -> String {
     let pairs = fields.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)));
     pairs.collect::<Vec<_>>().join("&")
 }

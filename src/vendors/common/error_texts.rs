@@ -12,6 +12,23 @@ const IGNORED_KEYS: [&str; 6] = ["stacktrace", "exceptiontype", "type", "status"
 /// Members of an error body in the order of their value to callers; all others come after them.
 const PREFERRED_KEYS: [&str; 5] = ["errors", "exceptionmessage", "message", "detail", "title"];
 
+/// Parts of texts by which vendors report other writers. Any other text of a conflict names what is
+/// wrong with the write itself.
+const OTHER_WRITER_PHRASES: &[&str] =
+    &["busy", "lock", "in use", "in progress", "ongoing", "concurr", "conflict", "changed", "modified", "version"];
+
+/// Whether a vendor's message about a conflict is about another writer of the record.
+#[must_use]
+pub fn reports_other_writer(message: &str) -> bool {
+    contains_any(message, OTHER_WRITER_PHRASES)
+}
+
+/// Whether a text contains one of these lower-case phrases.
+fn contains_any(text: &str, phrases: &[&str]) -> bool {
+    let text = text.to_lowercase();
+    phrases.iter().any(|phrase| text.contains(phrase))
+}
+
 /// The texts of an error response, most valuable first, without stack traces and without the
 /// secrets of the request.
 pub(crate) struct ErrorTexts {
@@ -40,10 +57,7 @@ impl ErrorTexts {
 
     /// Whether a text contains one of these lower-case phrases.
     pub(crate) fn mentions(&self, phrases: &[&str]) -> bool {
-        self.texts.iter().any(|text| {
-            let text = text.to_lowercase();
-            phrases.iter().any(|phrase| text.contains(phrase))
-        })
+        self.texts.iter().any(|text| contains_any(text, phrases))
     }
 
     /// One sanitized text for callers.

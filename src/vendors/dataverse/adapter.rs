@@ -285,7 +285,7 @@ impl Adapter for Dataverse {
             return Err(fixed);
         }
         let body = self.write_body(set, members.iter())?;
-        let request = protocol::update_request(id, body, terms.expected, terms.wants_record)?;
+        let request = protocol::update_request(id, body, terms.expected, terms.return_record)?;
         Ok(PlannedRequest::immediate(request, terms.expected.is_some()))
     }
 

@@ -103,11 +103,11 @@ pub(super) fn update_request(
     id: &RecordId,
     body: JsonObjectWriter,
     expected: Option<&Version>,
-    wants_record: bool,
+    return_record: bool,
 ) -> Result<VendorRequest, Vec<FieldError>> {
     let call = request(VendorRequestKind::Update, Method::PATCH, row_path(id));
     let call = call.header(IF_MATCH, if_match(expected)?).header(CONTENT_TYPE, JSON).body(body);
-    Ok(if wants_record { call.header(PREFER, REPRESENTATION) } else { call })
+    Ok(if return_record { call.header(PREFER, REPRESENTATION) } else { call })
 }
 
 /// `DELETE` compares the version, if it names one.

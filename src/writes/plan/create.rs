@@ -18,10 +18,7 @@ pub(super) async fn draft_create(
     collection: &str,
     fields: &Map<String, Value>,
 ) -> Result<Draft, Problem> {
-    let system = task.system;
-    let before = Map::new();
-    check_references(task, collection, &UpdateInput::FullRecord { before: &before, after: fields }).await?;
-    let planned = system.adapter.plan_create(collection, fields).map_err(|errors| system.rejected_problem(errors))?;
+    let planned = plan_request(task, collection, fields).await?;
     // The write makes the same search, which finds out whether the collection exists.
     find_preexisting_matches(task, collection, fields).await?;
     Ok(Draft {
@@ -39,17 +36,24 @@ pub(super) async fn plan_create(
     collection: &str,
     fields: &Map<String, Value>,
 ) -> Result<(PlannedRequest, WriteIntent), Problem> {
-    let system = task.system;
-    let before = Map::new();
-    let change = UpdateInput::FullRecord { before: &before, after: fields };
-    check_references(task, collection, &change).await?;
-    let planned = system.adapter.plan_create(collection, fields).map_err(|errors| system.rejected_problem(errors))?;
-    system.check_losses(&planned.losses, &task.command.accept_loss)?;
+    let planned = plan_request(task, collection, fields).await?;
+    task.system.check_losses(&planned.losses, &task.command.accept_loss)?;
     let preexisting_ids = find_preexisting_matches(task, collection, fields).await?;
     let expected =
         ExpectedState::Created { collection: collection.to_owned(), fields: fields.clone(), preexisting_ids };
     let intent = task.new_intent(Guarantee::Guarded, &planned.losses, false, expected);
     Ok((planned, intent))
+}
+
+async fn plan_request(
+    task: &WriteTask<'_>,
+    collection: &str,
+    fields: &Map<String, Value>,
+) -> Result<PlannedRequest, Problem> {
+    let before = Map::new();
+    check_references(task, collection, &UpdateInput::FullRecord { before: &before, after: fields }).await?;
+    let adapter = &task.system.adapter;
+    adapter.plan_create(collection, fields).map_err(|errors| task.system.rejected_problem(errors))
 }
 
 /// The records that have these values already, so that none of them is later taken for the created

@@ -66,8 +66,8 @@ pub(super) async fn check_if_plan(
     was_read: bool,
 ) -> Result<(), Problem> {
     let Some(plan) = &task.command.if_plan else { return Ok(()) };
-    let (gateway, system) = (task.gateway, task.system);
-    let key = gateway.plan_key().await?;
+    let (services, system) = (task.services, task.system);
+    let key = services.plan_key().await?;
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let differs = plan.differences(key, &plan_tag_input.digests(key, task), now_ms, max_ttl_ms(task));
     if differs.is_empty() {
@@ -78,7 +78,7 @@ pub(super) async fn check_if_plan(
         read_and_check_preconditions(task, id).await?;
     }
     let outcome = if differs.contains(&PlanPart::Expired) { PlanOutcome::Expired } else { PlanOutcome::Changed };
-    gateway.metrics.plan(system.index, outcome);
+    services.metrics.plan(system.index, outcome);
     Err(plan_changed(system, differs))
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn check_if_plan(
 /// outlive what the key remembers, even if that was changed after the preview.
 pub(in crate::writes) fn max_ttl_ms(task: &WriteTask<'_>) -> u64 {
     match task.command.op.action() {
-        Action::Create => task.gateway.journal.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
+        Action::Create => task.services.journal.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
         _ => u64::MAX,
     }
 }

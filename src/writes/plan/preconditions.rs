@@ -63,14 +63,14 @@ pub(super) async fn failed_precondition(
 ) -> Problem {
     let (system, precondition) = (task.system, task.command.precondition.as_ref());
     let holds = precondition_holds(task, etag);
-    let mut problem = precondition_failed(&task.gateway.metrics, system, DetectedBy::Gateway);
+    let mut problem = precondition_failed(&task.services.metrics, system, DetectedBy::Gateway);
     problem.detail = failure_detail(task, id, precondition.filter(|_| !holds)).to_owned();
     problem.current_etag = Some(etag.to_header());
     let sent = precondition.and_then(|given| given.single_version(&system.name, id));
     if let Some((sent, _)) = sent.filter(|_| !holds) {
-        let recent_states = &task.gateway.recent_states;
+        let recent_states = &task.services.recent_states;
         // What another replica has shown is known here from now on.
-        task.gateway.known_state(&sent.to_header()).await;
+        task.services.known_state(&sent.to_header()).await;
         problem.changed = system.changed_since(recent_states, &sent.to_header(), id, record).await;
     }
     Problem { overlap: rebase_failure.overlap, rebase: rebase_failure.refusal, ..problem }

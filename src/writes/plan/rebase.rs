@@ -44,19 +44,19 @@ async fn try_rebase(
     record: &VendorRecord,
     etag: &EntityTag,
 ) -> Result<AppliedRebase, RebaseFailure> {
-    let (gateway, system) = (task.gateway, task.system);
+    let (services, system) = (task.services, task.system);
     let sent = task.command.precondition.as_ref().and_then(|given| given.single_version(&system.name, id));
     // A tag of another record is stale for another reason than a change.
     let Some((sent, _)) = sent else { return Err(RebaseFailure::default()) };
     let from = sent.to_header();
-    let Some(base) = gateway.known_state(&from).await else {
-        gateway.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
+    let Some(base) = services.known_state(&from).await else {
+        services.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
         return Err(RebaseFailure { refusal: Some(RebaseRefusal::StateUnknown), ..RebaseFailure::default() });
     };
     let touched = touched_places(task, id, patch, &from, &base);
     let mut found = rebase(&base, &record.fields.to_map(), touched, &system.policy.together);
     if !found.overlap.is_empty() {
-        gateway.metrics.rebase(system.index, RebaseOutcome::Overlap);
+        services.metrics.rebase(system.index, RebaseOutcome::Overlap);
         return Err(RebaseFailure { overlap: found.overlap, ..RebaseFailure::default() });
     }
     // A member that the vendor stamps on every write is no sign of another writer's change.

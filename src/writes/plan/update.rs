@@ -72,7 +72,7 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
     let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
-    let state = if patch.needs_state() { task.gateway.recent_states.state(&etag).await } else { None };
+    let state = if patch.needs_state() { task.services.recent_states.state(&etag).await } else { None };
     let changes = patch
         .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
@@ -223,7 +223,7 @@ async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> 
     let is_compared = adapter.compares(Action::Update, id.collection());
     let terms = UpdateTerms {
         expected: is_compared.then_some(&plan.version),
-        wants_record: task.command.prefer.return_representation,
+        return_record: task.command.prefer.return_representation,
     };
     let input = match (adapter.capabilities().update_style, &plan.full_states) {
         (UpdateStyle::Replace, Some((before, after))) => UpdateInput::FullRecord { before, after },
@@ -254,10 +254,10 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
 }
 
 fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
-    let wants_record = task.command.prefer.return_representation;
-    let view = wants_record.then(|| Box::new(task.system.to_view(id, record, None)));
+    let is_returned = task.command.prefer.return_representation;
+    let view = is_returned.then(|| Box::new(task.system.to_view(id, record, None)));
     let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
-    let applied = wants_record.then(|| "return=representation".to_owned()).into_iter().chain(handling);
+    let applied = is_returned.then(|| "return=representation".to_owned()).into_iter().chain(handling);
     WriteOutcome::Success(WriteSuccess {
         preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),

@@ -63,8 +63,8 @@ impl PreviewCall {
 fn shown_headers(system: &System, request: &VendorRequest) -> Headers {
     let plain = &request.headers;
     let mut signed = request.clone();
-    let stand_in = Token { secret: HeaderValue::from_static("-"), expires: None };
-    system.adapter.sign(&mut signed, &stand_in);
+    let placeholder = Token { secret: HeaderValue::from_static("-"), expires: None };
+    system.adapter.sign(&mut signed, &placeholder);
     let show = |(name, value): &(HeaderName, HeaderValue)| {
         let is_plain = plain.iter().any(|(other, text)| other == name && text == value) && !value.is_sensitive();
         let text = value.to_str().ok().filter(|_| is_plain);

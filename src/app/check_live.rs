@@ -1,0 +1,95 @@
+//! `check --live`: compares the maps of the models with the schemas of the vendors.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::error::print_error;
+use super::live_schemas::{build_systems, choices, read_schema};
+use crate::cli::Exit;
+use crate::config::{self, Config};
+use crate::models::{Codec, MapEntry, SystemMap};
+use crate::vendors::{FieldSchema, RecordSchema};
+
+/// Compares each map with the vendor's schema. Each difference is a warning; it fails if a schema
+/// cannot be read.
+pub(super) fn check_live(path: &Path) -> Exit {
+    let Ok(config) = config::load(path) else { return Exit::UsageError };
+    let mismatches = actix_web::rt::System::new().block_on(compare_all(&config));
+    let file = path.display();
+    for MapMismatch { at, is_error, detail } in &mismatches {
+        let word = if *is_error { "" } else { "warning: " };
+        print_error(&format_args!("{file}: {at}: {word}{detail}"));
+    }
+    if mismatches.iter().any(|mismatch| mismatch.is_error) { Exit::UsageError } else { Exit::Success }
+}
+
+/// What does not fit between a map and a schema.
+struct MapMismatch {
+    at: String,
+    is_error: bool,
+    detail: String,
+}
+
+async fn compare_all(config: &Config) -> Vec<MapMismatch> {
+    let systems = match build_systems(config).await {
+        Ok(systems) => systems,
+        Err(detail) => return vec![MapMismatch { at: "systems".to_owned(), is_error: true, detail }],
+    };
+    let mut mismatches = Vec::new();
+    for map in config.models.iter().flat_map(|model| &model.maps) {
+        let at = format!("models.{}.systems.{}", map.model, map.system);
+        let system = systems.iter().find(|system| system.name == map.system);
+        let (Some(system), Some(collection)) = (system, &map.collection) else { continue };
+        match read_schema(system, collection).await {
+            Ok(schema) => mismatches.extend(compare(map, &schema, &at)),
+            Err(detail) => mismatches.push(MapMismatch { at, is_error: true, detail }),
+        }
+    }
+    mismatches
+}
+
+/// Compares a map with the schema of its collection.
+fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch> {
+    let mismatch = |key: String, is_error, detail: String| MapMismatch { at: format!("{at}.{key}"), is_error, detail };
+    let mut mismatches = Vec::new();
+    for entry in &map.entries {
+        let key = format!("map.{}", entry.field.name());
+        let member = entry.place.member();
+        match schema.fields.iter().find(|field| field.name == member) {
+            None if schema.is_closed => {
+                mismatches.push(mismatch(key, false, format!("the system has no member {member:?}")));
+            }
+            None => {}
+            Some(field) => {
+                for word in unmapped_words(entry, field) {
+                    mismatches.push(mismatch(key.clone(), false, format!("no value of the model is meant by {word}")));
+                }
+                if !field.is_updatable && !entry.is_read_only {
+                    let detail = format!("{member:?} is read-only at the system; set read_only = true");
+                    mismatches.push(mismatch(key, false, detail));
+                }
+            }
+        }
+    }
+    let given: BTreeSet<&str> = map.entries.iter().map(|entry| entry.place.member()).collect();
+    let missing = schema.fields.iter().filter(|field| {
+        field.is_required
+            && field.is_creatable
+            && !given.contains(field.name.as_str())
+            && !map.create.contains_key(&field.name)
+    });
+    for field in missing {
+        let detail = format!("a new record must have {:?}: map it, or set it here", field.name);
+        mismatches.push(mismatch("create".to_owned(), false, detail));
+    }
+    mismatches
+}
+
+/// The words of a vendor's choice that no value of the model stands for.
+fn unmapped_words(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
+    let Codec::Enum(words) = &entry.codec else { return Vec::new() };
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    choices(field).iter().map(plain).filter(|choice| words.iter().all(|one| one.word != *choice)).collect()
+}
