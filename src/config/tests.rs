@@ -556,6 +556,24 @@ fn a_collection_has_the_form_of_its_vendor() {
 }
 
 #[test]
+fn every_vendor_takes_its_own_collections_and_no_others() {
+    for factory in VENDORS {
+        let own = factory.capabilities.id_example.rsplit_once(':').expect("collection:key").0;
+        let secrets = factory.settings.iter().filter(|one| one.default.is_none());
+        let keys: String = secrets.map(|one| format!("{}='x'\n", one.key)).collect();
+        let with = |collection: &str| {
+            let vendor = factory.vendor;
+            format!(
+                "access.mode='open'\n[systems.a]\nvendor='{vendor}'\nbase_url='https://a'\n{keys}collection='{collection}'\n"
+            )
+        };
+        parse_valid(&with(own));
+        let found = error_lines(&with("no such/collection"));
+        assert!(found.len() == 1 && found[0].contains(".collection: "), "{found:#?}");
+    }
+}
+
+#[test]
 fn any_string_can_come_from_the_environment_or_a_file() {
     let file = TestFile::new("sqlite:other.db\r\n");
     let text =

@@ -1,10 +1,11 @@
 //! A record as a document of a model (contract 4.12).
 
+use memchr::memchr;
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
 use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
-use crate::record::{JsonObjectWriter, RawJson, RecordId, Warning, write_json};
+use crate::record::{JsonObjectWriter, RawJson, RawObject, RecordId, Warning, write_json};
 use crate::system::RecordView;
 use crate::writes::PreviewChange;
 
@@ -47,20 +48,18 @@ pub(super) fn write(
         .string("system", &record.system)
         .string("id", &record.id)
         .serialized("etag", &etag);
-    let all = match record.fields.value() {
-        Some(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
+    let all = record.fields.to_object().unwrap_or_default();
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let mut document = if is_hidden { Document::default() } else { map.decode(&all) };
+    let mapped = mapped_members(map, &all);
+    let mut document = if is_hidden { Document::default() } else { map.decode(&mapped) };
     if record.partial {
-        document.remove_missing(map, &all);
+        document.remove_missing(map, &mapped);
     }
     object = object.value("fields", &Value::Object(document.fields));
     object = match part {
         VendorPart::All => object.raw("vendor", record.fields.as_str()),
-        VendorPart::Rest => object.value("vendor", &Value::Object(document.vendor)),
+        VendorPart::Rest => object.raw("vendor", &rest_json(map, &all, &document.vendor)),
         VendorPart::None => object,
     };
     object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
@@ -78,6 +77,33 @@ pub(super) fn write(
         object = object.raw("partial", "true");
     }
     object.finish()
+}
+
+/// The members that the map reads. The others stay text, because they are only passed on.
+fn mapped_members(map: &SystemMap, all: &RawObject) -> Map<String, Value> {
+    let mapped = all.iter().filter(|(name, _)| map.has_place_in(name));
+    mapped.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect()
+}
+
+/// What no field shows, in the order of the record. `left` is what the map has left of the members
+/// that it reads.
+fn rest_json(map: &SystemMap, all: &RawObject, left: &Map<String, Value>) -> String {
+    let mut rest = JsonObjectWriter::new();
+    for (name, value) in all.iter() {
+        rest = match left.get(name) {
+            Some(left) => rest.value(name, left),
+            None if map.has_place_in(name) => rest,
+            None if has_one_spelling(value) => rest.raw(name, value.as_str()),
+            None => rest.value(name, &value.value().unwrap_or_default()),
+        };
+    }
+    rest.finish()
+}
+
+/// Whether a value has neither escapes nor white space that another writer of JSON leaves out.
+fn has_one_spelling(value: &RawJson) -> bool {
+    let text = value.as_str().as_bytes();
+    !matches!(text, [b'{' | b'[', ..]) && memchr(b'\\', text).is_none()
 }
 
 /// JSON Pointers of what cannot be patched.

@@ -74,7 +74,7 @@ pub fn app(
         .wrap(from_fn(move |request, next| compat::guard_connection(Arc::clone(&guarded), request, next)))
 }
 
-/// Every path (contract 4). Those of records come first: most requests name them, and actix-web
+/// Every path (contract 4). Those of one record come first: most requests name them, and actix-web
 /// compares in this order.
 fn routes(config: &mut ServiceConfig, listener: Listener) {
     if listener != Listener::Ops {
@@ -82,6 +82,13 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .app_data(ThinData(home::HasHealth(listener == Listener::Everything)))
             .service(
                 endpoint("/records/{system}/{id}")
+                    .except("/preview")
+                    .get(Read, record_reads::get)
+                    .patch(Update, record_writes::update)
+                    .delete(Delete, record_writes::delete),
+            )
+            .service(
+                endpoint("/models/{model}/{system}/{id}")
                     .except("/preview")
                     .get(Read, record_reads::get)
                     .patch(Update, record_writes::update)
@@ -97,13 +104,6 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             .service(endpoint("/batches/{id}").get(Batch, stored_batches::get).delete(Batch, stored_batches::cancel))
             // Before the path of a system, whose name it would be.
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))
-            .service(
-                endpoint("/models/{model}/{system}/{id}")
-                    .except("/preview")
-                    .get(Read, record_reads::get)
-                    .patch(Update, record_writes::update)
-                    .delete(Delete, record_writes::delete),
-            )
             .service(endpoint("/models/{model}/{system}/preview").post(Preview, previews::new_record))
             .service(endpoint("/models/{model}/{system}/{id}/preview").post(Preview, previews::change))
             .service(

@@ -14,8 +14,8 @@ use super::model::{ChangedPaths, Intent, Outcome};
 use super::verdict::Verdict;
 use crate::record::{Action, OperationId, OperationState, VendorRequestLog, sha256, write_json_string};
 
-/// About the length of an entry.
-const EST_ENTRY_BYTES: usize = 512;
+/// Room for most entries.
+const EST_ENTRY_BYTES: usize = 1024;
 
 /// How an operation ended, and the number of its intent.
 #[derive(Clone, Copy)]

@@ -18,9 +18,7 @@ use super::changes::change_type;
 use super::clock::Clock;
 use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
-use super::model::{
-    BeginResult, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome,
-};
+use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use super::shared::KeyTtl;
 use super::writer_rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,

@@ -223,7 +223,13 @@ impl SystemMap {
         first.map(replace).into_iter().collect()
     }
 
-    /// The fields and the rest of a record.
+    /// Whether a member of the record's `fields` is the place of a field, or around one.
+    #[must_use]
+    pub fn has_place_in(&self, member: &str) -> bool {
+        self.entries.iter().any(|entry| entry.place.member() == member)
+    }
+
+    /// The fields and the rest of a record, of which the members with places are enough.
     #[must_use]
     pub fn decode(&self, fields: &Map<String, Value>) -> Document {
         let mut document = Document { vendor: fields.clone(), ..Document::default() };

@@ -5,7 +5,6 @@
 //! `serde_json` gives exponents a form of its own when it reads a [`Value`].
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt;
 
 use memchr::memchr;
@@ -15,21 +14,8 @@ use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 
 use super::json_error::JsonError;
-
-/// How deep objects and arrays may nest. Records are a few levels deep; more is an attack on the
-/// parser.
-pub(super) const MAX_DEPTH: usize = 64;
-
-/// `serde_json` marks numbers and raw values by member names with this prefix. Such a name in a
-/// document would change its meaning.
-const RESERVED_PREFIX: &str = "$serde_json::private::";
-
-/// Objects of at most this many members are compared pairwise for duplicates; larger ones go
-/// through a set.
-const LINEAR_SCAN_MAX: usize = 16;
-
-/// A member of an object: its name, and its value as text.
-pub(super) type Member<'a> = (Cow<'a, str>, &'a RawValue);
+use super::json_members::{MAX_DEPTH, Member, OpenedObject, TYPICAL_MEMBERS, validate_names};
+use super::json_scan::{scan_object, scan_objects};
 
 /// Parses a whole text: UTF-8, JSON, no duplicate member name at any depth (RFC 8259 §4), no lone
 /// surrogate, at most 64 levels. Numbers keep their form.
@@ -50,6 +36,9 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
 
 /// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does.
 pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
+    if let Some(object) = scan_object(text, None) {
+        return Ok(object.members);
+    }
     let object = read_members(text, None)?;
     validate_members(&object.members, 1)?;
     Ok(object.members)
@@ -58,6 +47,9 @@ pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
 /// Reads the members of the objects of a whole text that must be an array of objects, checked as
 /// [`parse_strict`] does, in one pass.
 pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError> {
+    if let Some(objects) = scan_objects(text) {
+        return Ok(objects);
+    }
     let objects: Vec<PlainObject<'_>> = serde_json::from_str(text)?;
     for PlainObject(members) in &objects {
         validate_names(members)?;
@@ -72,6 +64,9 @@ pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError
 /// `None` if the text is not an object, if that member is not an object, or if [`parse_strict`]
 /// rejects the text.
 pub(super) fn read_object_opening<'a>(text: &'a str, opened: &'static str) -> Option<OpenedObject<'a>> {
+    if let Some(object) = scan_object(text, Some(opened)) {
+        return Some(object);
+    }
     let object = read_members(text, Some(opened)).ok()?;
     let inner = object.opened.as_deref().unwrap_or_default();
     validate_names(inner).ok()?;
@@ -91,7 +86,7 @@ pub(super) fn parse_unchecked(text: &str) -> Result<Value, JsonError> {
     match text.as_bytes().first() {
         Some(b'{') => {
             let object = ObjectVisitor { opened: None }.deserialize(&mut serde_json::Deserializer::from_str(text))?;
-            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_unchecked(value.get())?));
+            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_unchecked(value)?));
             object.members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
         }
         Some(b'[') => {
@@ -125,15 +120,6 @@ pub(super) fn is_within_depth(value: &Value, levels: usize) -> bool {
     }
 }
 
-/// The members of an object. The values of one member that is an object itself are read in the same
-/// pass.
-pub(super) struct OpenedObject<'a> {
-    /// All members except the opened one.
-    pub(super) members: Vec<Member<'a>>,
-    /// The members of the opened one.
-    pub(super) opened: Option<Vec<Member<'a>>>,
-}
-
 /// One level of a text.
 enum Level<'a> {
     Object(Vec<Member<'a>>),
@@ -155,7 +141,7 @@ fn read_level(text: &str, depth: usize) -> Result<Level<'_>, JsonError> {
 fn parse_level(text: &str, depth: usize) -> Result<Value, JsonError> {
     match read_level(text, depth)? {
         Level::Object(members) => {
-            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_value(value.get(), depth)?));
+            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_value(value, depth)?));
             members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
         }
         Level::Array(elements) => {
@@ -174,7 +160,7 @@ fn validate_level(text: &str, depth: usize) -> Result<(), JsonError> {
 }
 
 fn validate_members(members: &[Member<'_>], depth: usize) -> Result<(), JsonError> {
-    members.iter().try_for_each(|(_, value)| validate_value(value.get(), depth))
+    members.iter().try_for_each(|(_, value)| validate_value(value, depth))
 }
 
 fn validate_value(text: &str, depth: usize) -> Result<(), JsonError> {
@@ -195,26 +181,6 @@ fn read_members<'a>(text: &'a str, opened: Option<&'static str>) -> Result<Opene
     deserializer.end()?;
     validate_names(&object.members)?;
     Ok(object)
-}
-
-fn validate_names(members: &[Member<'_>]) -> Result<(), JsonError> {
-    if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
-        return Err(JsonError(format!("the member name {name:?} is reserved")));
-    }
-    if let Some(name) = find_duplicate(members) {
-        return Err(JsonError(format!("the member name {name:?} occurs twice in one object")));
-    }
-    Ok(())
-}
-
-fn find_duplicate<'m>(members: &'m [Member<'_>]) -> Option<&'m str> {
-    if members.len() <= LINEAR_SCAN_MAX {
-        return members.iter().enumerate().find_map(|(index, (name, _))| {
-            members.iter().take(index).any(|(earlier, _)| earlier == name).then_some(name.as_ref())
-        });
-    }
-    let mut seen = HashSet::with_capacity(members.len());
-    members.iter().map(|(name, _)| name.as_ref()).find(|name| !seen.insert(*name))
 }
 
 /// A member name, borrowed from the text unless it holds an escape.
@@ -247,10 +213,10 @@ impl<'de> Visitor<'de> for ObjectVisitor {
         formatter.write_str("an object")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut object = OpenedObject { members: Vec::with_capacity(LINEAR_SCAN_MAX), opened: None };
+        let mut object = OpenedObject { members: Vec::with_capacity(TYPICAL_MEMBERS), opened: None };
         while let Some(Name(name)) = map.next_key()? {
             if self.opened.is_none_or(|opened| name != opened) {
-                object.members.push((name, map.next_value()?));
+                object.members.push((name, map.next_value::<&RawValue>()?.get()));
             } else if object.opened.replace(map.next_value_seed(Self { opened: None })?.members).is_some() {
                 return Err(A::Error::custom(format_args!("the member name {name:?} occurs twice in one object")));
             }

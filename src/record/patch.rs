@@ -20,7 +20,8 @@ use bytestring::ByteString;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::json_parse::{MAX_DEPTH, is_within_depth, parse_strict};
+use super::json_members::MAX_DEPTH;
+use super::json_parse::{is_within_depth, parse_strict};
 use super::json_pointer::json_pointer;
 use super::raw_json::{RawJson, RawObject};
 use super::vendor_error::FieldError;

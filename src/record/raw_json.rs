@@ -15,14 +15,23 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::json_error::JsonError;
-use super::json_parse::{Member, parse_unchecked, read_object, read_object_opening, read_objects};
-use super::json_write::{JsonObjectWriter, write_json};
+use super::json_members::Member;
+use super::json_parse::{parse_unchecked, read_object, read_object_opening, read_objects};
+use super::json_scan::is_plain_json;
+use super::json_write::{JsonObjectWriter, write_json, write_json_string};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawJson(ByteString);
 
 impl RawJson {
+    /// A whole text that is JSON, ambiguous nowhere, and without white space around it; `None` for
+    /// any other.
+    #[must_use]
+    pub fn of_whole(body: &Bytes) -> Option<Self> {
+        ByteString::try_from(body.clone()).ok().filter(|text| is_plain_json(text)).map(Self)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -166,7 +175,7 @@ impl RawObject {
                 Cow::Borrowed(name) => text.slice_ref(name),
                 Cow::Owned(name) => name.into(),
             };
-            (name, RawJson::slice_of(text, value))
+            (name, RawJson(text.slice_ref(value)))
         };
         members.into_iter().map(member).collect()
     }
@@ -234,7 +243,15 @@ impl From<&Map<String, Value>> for RawObject {
 /// Serialized as pairs of names and values: the stored form of a write's recovery data.
 impl Serialize for RawObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.iter())
+        let mut text = String::with_capacity(1024);
+        for (name, value) in self.iter() {
+            text.push_str(if text.is_empty() { "[[" } else { "],[" });
+            write_json_string(&mut text, name);
+            text.push(',');
+            text.push_str(value.as_str());
+        }
+        text.push_str(if text.is_empty() { "[]" } else { "]]" });
+        RawJson(text.into()).serialize(serializer)
     }
 }
 
@@ -272,5 +289,6 @@ mod tests {
         assert_eq!(stored, r#"[["a",1.10],["b",{"c":null}]]"#);
         assert_eq!(serde_json::from_str::<RawObject>(&stored).expect("an object"), object);
         assert!(serde_json::from_str::<RawObject>(r#"[["a",1x]]"#).is_err());
+        assert_eq!(serde_json::to_string(&RawObject::default()).expect("JSON"), "[]");
     }
 }

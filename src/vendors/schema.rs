@@ -80,7 +80,7 @@ pub struct FieldSchema {
 
 impl FieldSchema {
     /// An optional field that everybody can read and write. `value` is a JSON Schema.
-    pub(super) fn new(name: impl Into<String>, value: Value) -> Self {
+    pub(crate) fn new(name: impl Into<String>, value: Value) -> Self {
         Self {
             name: name.into(),
             value: into_map(value),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::adapter::{Adapter, ListItem, PlannedRequest, UpdateInput, UpdateTerms};
 use super::capabilities::Completion;
-use crate::record::{RawObject, RecordId, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
+use crate::record::{RawObject, RecordId, Retry, SideEffect, VendorError, VendorErrorKind, VendorRecord, Version};
 use crate::transport::{Token, Transport, VendorRequest, VendorResponse};
 
 /// Responds to requests from a script, records them, and classifies responses as the real transport
@@ -227,7 +227,14 @@ fn golden_errors(invalid: &[crate::record::FieldError]) -> Value {
 
 fn golden_outcome(result: Result<Value, VendorError>) -> Value {
     result.unwrap_or_else(|fault| {
-        json!({"fault": format!("{:?}", fault.kind), "effect": format!("{:?}", fault.effect), "code": fault.code, "message": fault.message})
+        let mut meaning = json!({"fault": format!("{:?}", fault.kind), "effect": format!("{:?}", fault.effect), "code": fault.code, "message": fault.message});
+        if let Retry::After(pause) = fault.retry {
+            meaning["retry_after"] = json!(pause.as_secs());
+        }
+        if !fault.invalid.is_empty() {
+            meaning["invalid"] = golden_errors(&fault.invalid)["invalid"].take();
+        }
+        meaning
     })
 }
 

@@ -145,7 +145,10 @@ impl StoredFieldChange {
 
 impl RecoveryPayload for WriteIntent {
     fn to_json(&self) -> Option<String> {
-        serde_json::to_string(self).ok()
+        // Room for a usual record twice: its values, and the request with them.
+        let mut json = Vec::with_capacity(4096);
+        serde_json::to_writer(&mut json, self).ok()?;
+        String::from_utf8(json).ok()
     }
 }
 

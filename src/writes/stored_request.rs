@@ -1,13 +1,15 @@
 //! A vendor request in a form that can be stored, so that another process can send it again.
 
+use std::borrow::Cow;
+
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::RawValue;
 
+use crate::record::RawJson;
 use crate::transport::{VendorRequest, VendorRequestKind};
 
 /// A vendor request to send again. It holds no secret: the transport authorizes it later.
@@ -16,16 +18,16 @@ pub(super) struct StoredRequest(VendorRequest);
 
 /// A [`StoredRequest`] in JSON.
 #[derive(Serialize, Deserialize)]
-struct StoredRequestJson {
-    method: String,
-    path: String,
-    headers: Vec<(String, String)>,
+struct StoredRequestJson<'r> {
+    method: Cow<'r, str>,
+    path: Cow<'r, str>,
+    headers: Vec<(Cow<'r, str>, Cow<'r, str>)>,
     /// A body that is JSON, unescaped: it is the largest part of a stored write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    json: Option<Box<RawValue>>,
+    json: Option<RawJson>,
     /// Any other body.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
+    text: Option<Cow<'r, str>>,
 }
 
 impl StoredRequest {
@@ -38,35 +40,27 @@ impl StoredRequest {
         VendorRequest { kind, ..self.0.clone() }
     }
 
-    fn to_json(&self) -> Option<StoredRequestJson> {
+    fn to_json(&self) -> Option<StoredRequestJson<'_>> {
         let VendorRequest { method, path, headers, body, .. } = &self.0;
-        let headers = headers.iter().map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        let body = match body {
-            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?),
-            None => None,
-        };
+        let headers = headers.iter().map(|(name, value)| Some((name.as_str().into(), value.to_str().ok()?.into())));
         // The body is sent again byte for byte: white space around a value would be lost, and
         // `null` would become no body.
-        let json = body.and_then(|body| {
-            serde_json::from_str::<&RawValue>(body).ok().filter(|raw| raw.get() == body && body != "null")
-        });
-        let text = body.filter(|_| json.is_none());
-        Some(StoredRequestJson {
-            method: method.to_string(),
-            path: path.clone(),
-            headers: headers.collect::<Option<_>>()?,
-            json: json.map(ToOwned::to_owned),
-            text: text.map(str::to_owned),
-        })
+        let json = body.as_ref().and_then(RawJson::of_whole).filter(|json| json.as_str() != "null");
+        let text = match body.as_ref().filter(|_| json.is_none()) {
+            Some(bytes) => Some(std::str::from_utf8(bytes).ok()?.into()),
+            None => None,
+        };
+        let (method, path) = (method.as_str().into(), path.as_str().into());
+        Some(StoredRequestJson { method, path, headers: headers.collect::<Option<_>>()?, json, text })
     }
 
-    fn from_json(json: StoredRequestJson) -> Option<Self> {
+    fn from_json(json: StoredRequestJson<'_>) -> Option<Self> {
         let method = Method::from_bytes(json.method.as_bytes()).ok()?;
         let mut request = VendorRequest::new(VendorRequestKind::Update, method, json.path);
         for (name, value) in &json.headers {
             request.headers.push((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?));
         }
-        let body = json.json.map(|raw| String::from(Box::<str>::from(raw))).or(json.text);
+        let body = json.json.map(|json| json.as_str().to_owned()).or(json.text.map(Cow::into_owned));
         request.body = body.map(Bytes::from);
         Some(Self(request))
     }

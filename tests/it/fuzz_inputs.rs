@@ -46,6 +46,9 @@ fn run_target(name: &str, target: impl Fn(&[u8])) {
 fn stored_inputs_for_ids_and_json_pass() {
     run_target("ids", ids::ids);
     run_target("json", json::json);
+    for vendor in VENDORS {
+        ids::ids(vendor.capabilities.id_example.as_bytes());
+    }
 }
 
 #[test]

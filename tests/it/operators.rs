@@ -7,12 +7,12 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{
-    FIXTURES, MATRIX42, Request, TestEnv, TestProcess, TestResponse, VendorFixture, for_each_native_vendor,
-    for_each_vendor,
+    FIXTURES, MATRIX42, Request, TestEnv, TestProcess, TestResponse, VendorFixture, for_each_vendor,
+    for_each_vendor_with,
 };
 
 for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing, a_lost_create_is_found_once_no_other_can_have_made_its_record,);
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     a_probe_finds_the_outcome_of_a_write_that_ended_unknown,
     a_verdict_by_hand_ends_the_operation_and_frees_the_record,
     a_wrong_verdict_by_hand_is_contradicted_by_a_later_probe,

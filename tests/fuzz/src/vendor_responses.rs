@@ -2,7 +2,9 @@
 //! that classifies them as the real one does.
 //!
 //! The first byte chooses the action, the second the status of the responses; the rest is their
-//! bodies, separated by an ASCII record separator (0x1e). The last body is repeated.
+//! bodies, separated by an ASCII record separator (0x1e). The last body is repeated. In front of a
+//! body may stand the values of the headers that the adapter keeps, in its order, each followed by a
+//! unit separator (0x1f).
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -11,7 +13,7 @@ use actix_web::http::header::HeaderValue;
 use async_trait::async_trait;
 use bytes::Bytes;
 use records_gateway::record::{
-    FieldError, Patch, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
+    Action, FieldError, Patch, RawObject, RecordId, VendorError, VendorRecord, Version, parse_strict,
 };
 use records_gateway::transport::{Token, Transport, VendorRequest, VendorRequestKind, VendorResponse, sanitize_text};
 use records_gateway::vendors::{Adapter, UpdateInput, UpdateStyle, UpdateTerms, find_vendor};
@@ -20,8 +22,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::ids::adapters;
 
-const STATUSES: [u16; 20] =
-    [200, 201, 202, 204, 400, 401, 403, 404, 406, 408, 409, 410, 412, 414, 429, 500, 502, 503, 302, 299];
+const STATUSES: [u16; 21] =
+    [200, 201, 202, 204, 400, 401, 403, 404, 406, 408, 409, 410, 412, 414, 429, 500, 502, 503, 302, 299, 422];
 /// A secret that no text for people may contain.
 const TOKEN: &str = "Token-0123456789";
 /// The secret of a sign-in.
@@ -38,15 +40,18 @@ struct ScriptedTransport<'s> {
 
 impl ScriptedTransport<'_> {
     fn response(&self, index: usize) -> VendorResponse {
-        let body = self.bodies.get(index).or(self.bodies.last()).copied().unwrap_or_default();
-        let content_type = "application/json".to_owned();
-        VendorResponse {
-            status: self.status,
-            content_type,
-            retry_after: None,
-            headers: Vec::new(),
-            body: body.to_vec().into(),
+        let mut body = self.bodies.get(index).or(self.bodies.last()).copied().unwrap_or_default();
+        let mut headers = Vec::new();
+        for name in self.adapter.kept_headers() {
+            let Some(end) = body.iter().position(|byte| *byte == 0x1f) else { break };
+            // The client keeps no other text.
+            let value = std::str::from_utf8(&body[..end]).ok();
+            let value = value.filter(|text| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~')));
+            headers.extend(value.map(|text| (*name, text.to_owned())));
+            body = &body[end + 1..];
         }
+        let content_type = "application/json".to_owned();
+        VendorResponse { status: self.status, content_type, retry_after: None, headers, body: body.to_vec().into() }
     }
 }
 
@@ -93,9 +98,9 @@ fn message_text(fault: &VendorError) -> String {
     format!("{:?}", fault.message)
 }
 
-/// The texts of an error are safe to print.
+/// The text of an error is safe to print. Its code is cleaned by the transport.
 fn assert_sanitized(fault: &VendorError) {
-    for text in fault.message.iter().chain(&fault.code) {
+    if let Some(text) = &fault.message {
         assert!(!text.chars().any(char::is_control) && text.chars().count() <= 400, "{text:?}");
     }
 }
@@ -226,6 +231,15 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
     }
     let before = VendorRecord { fields: RawObject::from(&fields), version: None, warnings: Vec::new() };
     calls.extend(adapter.plan_delete(id, Some(&before), None).map(|planned| planned.request));
+    if adapter.compares(Action::Delete, id.collection()) {
+        for [version, other] in &versions {
+            let plan = |version| adapter.plan_delete(id, Some(&before), Some(version));
+            if let (Ok(planned), Ok(bound_to_other)) = (plan(version), plan(other)) {
+                assert_ne!(parts(&planned.request), parts(&bound_to_other.request), "a delete without its version");
+                calls.push(planned.request);
+            }
+        }
+    }
     calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.request));
     for mut call in calls {
         sign(adapter, &mut call);
@@ -244,6 +258,13 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
                 }
                 Err(fault) => assert_sanitized(&fault),
             },
+            None if call.kind == VendorRequestKind::Update => {
+                let updated = adapter.parse_updated(id, &response);
+                if let Some(stored) = &updated.record {
+                    assert_valid_record(adapter, stored);
+                    assert_eq!(stored.version, updated.version, "the record's own version");
+                }
+            }
             None => {}
         }
     }

@@ -5,9 +5,7 @@ use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{
-    MATRIX42, PRETECTUM, TestConfig, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor,
-};
+use crate::support::{MATRIX42, PRETECTUM, TestConfig, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 fn with_short_timeouts(config: TestConfig) -> TestConfig {
     config
@@ -23,7 +21,7 @@ for_each_vendor!(
     a_lost_create_does_not_claim_the_late_record_of_an_unknown_one,
     an_async_write_with_a_stale_etag_is_412_and_not_202,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     of_two_identical_writes_with_one_etag_only_one_succeeds,
     two_identical_lost_writes_with_one_etag_are_both_unknown,
     a_lost_write_does_not_claim_a_partial_duplicate_with_its_etag,

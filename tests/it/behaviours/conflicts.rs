@@ -5,14 +5,14 @@ use futures_util::future::{join, join_all};
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(
     an_external_change_during_the_read_is_412,
     one_of_many_patches_with_the_same_etag_wins,
     a_patch_and_a_delete_with_the_same_etag_do_not_both_win,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     a_conflict_detected_by_the_vendor_is_412_and_never_retried,
     star_reads_again_and_retries_after_a_conflict,
     star_gives_up_as_contended_after_at_least_three_attempts,

@@ -6,8 +6,8 @@ use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::json;
 
 use crate::support::{
-    BLUEDOLPHIN, MATRIX42, OnUpdate500, PRETECTUM, TestConfig, TestEnv, VendorFixture, for_each_native_vendor,
-    for_each_vendor,
+    BLUEDOLPHIN, MATRIX42, OnUpdate500, PRETECTUM, TestConfig, TestEnv, VendorFixture, for_each_vendor,
+    for_each_vendor_with,
 };
 
 for_each_vendor!(
@@ -20,7 +20,7 @@ for_each_vendor!(
     a_vendor_error_without_effect_is_not_applied,
     a_write_is_never_resent_to_another_tenant,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     an_unapplied_update_is_resent_and_applied_once,
     an_update_that_arrives_late_is_applied_once,
     an_update_continues_after_the_response_is_outcome_unknown,

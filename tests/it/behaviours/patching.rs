@@ -5,9 +5,7 @@ use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{
-    BLUEDOLPHIN, DATAVERSE, MATRIX42, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor,
-};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(
     an_empty_patch_checks_the_etag_and_sends_no_write,
@@ -23,7 +21,7 @@ for_each_vendor!(
     plain_json_is_a_merge_patch_and_other_types_are_415,
     bad_bodies_are_400_and_nothing_is_sent,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     only_changed_fields_are_sent,
     an_ignored_field_is_reported_as_a_warning,
     a_patch_that_takes_no_effect_is_rejected,

@@ -7,7 +7,7 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use super::previewing::plan;
-use crate::support::{TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(
     a_write_that_differs_from_its_plan_is_not_made,
@@ -21,7 +21,7 @@ for_each_vendor!(
     plans_are_counted_and_marked_in_the_ledger,
     a_plan_is_part_of_what_a_key_stands_for,
 );
-for_each_native_vendor!(a_conflict_of_a_plan_for_any_state_is_not_tried_again,);
+for_each_vendor_with!(native: a_conflict_of_a_plan_for_any_state_is_not_tried_again,);
 
 async fn a_write_that_differs_from_its_plan_is_not_made(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);

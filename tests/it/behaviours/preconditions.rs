@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use records_gateway::sandbox::CallKind;
 use serde_json::json;
 
-use crate::support::{BLUEDOLPHIN, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(
     the_current_etag_admits_exactly_one_patch,
@@ -21,7 +21,7 @@ for_each_vendor!(
     if_none_match_is_evaluated_on_writes,
     require_guarantee_is_rejected_without_native_version_checks,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     a_stale_etag_from_a_list_also_lists_the_changed_fields,
     a_flat_patch_with_one_etag_is_one_vendor_call,
     the_detail_of_a_412_is_what_is_wrong_with_the_tag,

@@ -7,7 +7,7 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{
-    MATRIX42, PRETECTUM, Request, TestEnv, TestResponse, VendorFixture, for_each_native_vendor, for_each_vendor,
+    MATRIX42, PRETECTUM, Request, TestEnv, TestResponse, VendorFixture, for_each_vendor, for_each_vendor_with,
 };
 
 for_each_vendor!(
@@ -27,7 +27,7 @@ for_each_vendor!(
     a_change_during_the_rebase_is_met_with_another_rebase,
     star_with_a_test_compares_and_sets_one_field,
 );
-for_each_native_vendor!(a_caller_that_may_not_read_cannot_rebase);
+for_each_vendor_with!(native: a_caller_that_may_not_read_cannot_rebase);
 
 fn text_pointer(fixture: &VendorFixture) -> String {
     format!("/fields/{}", fixture.text)

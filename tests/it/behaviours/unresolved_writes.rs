@@ -5,10 +5,10 @@ use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{Request, TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{Request, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(a_lost_delete_is_named_to_readers_and_writers_and_ends,);
-for_each_native_vendor!(
+for_each_vendor_with!(native:
     a_lost_update_is_named_to_readers_and_writers_and_ends,
     what_a_vendor_ignores_is_found_after_the_caller_has_left,
 );

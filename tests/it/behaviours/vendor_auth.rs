@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 
-use crate::support::{TestEnv, VendorFixture, for_each_native_vendor, for_each_vendor};
+use crate::support::{TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(
     credentials_that_the_vendor_rejects_are_502,
@@ -11,7 +11,7 @@ for_each_vendor!(
     an_action_that_the_vendor_account_lacks_is_vendor_forbidden,
     no_header_of_the_caller_reaches_the_vendor,
 );
-for_each_native_vendor!(
+for_each_vendor_with!(tokens:
     an_expired_token_is_refreshed_and_the_write_is_done_once,
     a_burst_of_unauthorized_calls_triggers_one_sign_in,
     concurrent_first_requests_share_one_sign_in,
@@ -74,11 +74,9 @@ async fn no_header_of_the_caller_reaches_the_vendor(fixture: &'static VendorFixt
     let sent = env.last_call(CallKind::Update);
     assert!(!format!("{:?}", sent.headers).contains("callers-own"), "{:?}", sent.headers);
     assert!(sent.header("accept-loss").is_none() && sent.header("prefer").is_none(), "{:?}", sent.headers);
-    // Dataverse compares versions in a header of this name, which holds its own and not the
-    // caller's tag.
-    let if_match = sent.header("if-match");
-    assert_eq!(if_match.is_some(), fixture.native_delete, "{:?}", sent.headers);
-    assert_ne!(if_match, Some(current_etag.as_str()));
+    // Some vendors compare versions in a header, which holds their own and not the caller's tag.
+    let tag = current_etag.trim_matches('"');
+    assert!(!format!("{:?}", sent.headers).contains(tag), "{:?}", sent.headers);
     assert!(sent.header("via").is_some_and(|via| via.contains("records-gateway")), "{:?}", sent.headers);
 }
 

@@ -44,7 +44,13 @@ pub(crate) struct HistoryVendor {
 }
 
 /// The system without versions, which queues its updates.
-pub(crate) const GUARDED: usize = 1;
+pub(crate) const GUARDED: usize = {
+    let mut system = 0;
+    while !VENDORS[system].fixture.queued {
+        system += 1;
+    }
+    system
+};
 
 /// Whether the gateway itself compares versions, under a lease.
 pub(crate) fn is_guarded(system: usize) -> bool {

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use records_gateway::sandbox::{self, CallKind};
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, FIXTURES, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     every_sample_record_is_valid_under_its_own_schema,
@@ -101,19 +101,26 @@ async fn each_vendor_lists_its_collections() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
         config.system("itsm", "collections", vec!["Ud_Configured", sandbox::matrix42::CATEGORY_CLASS])
     });
-    for (fixture, title, records, source, complete) in [
-        (&PRETECTUM, "Sales / Customer / Customers", json!(4), "vendor", true),
-        (&BLUEDOLPHIN, "Object definitions", json!(null), "fixed", true),
-        (&MATRIX42, "SPSScCategoryClassBase", json!(null), "vendor", false),
-        (&DATAVERSE, "Account", json!(null), "vendor", true),
-    ] {
+    for fixture in FIXTURES {
+        let capabilities = fixture.registration().capabilities;
         let path = format!("/systems/{}/collections", fixture.system);
         let page = env.get(&path).send().await.assert_status(200).json();
-        let item = &page["items"][0];
-        assert_eq!((&item["collection"], &item["title"]), (&json!(fixture.collection()), &json!(title)));
-        assert_eq!((&item["records"], &item["schema_source"]), (&records, &json!(source)));
-        assert_eq!((&page["complete"], &item["actions"].as_array().unwrap().len()), (&json!(complete), &4));
+        let items = page["items"].as_array().unwrap();
+        let item = items.iter().find(|item| item["collection"] == fixture.collection()).expect("the collection");
+        assert_eq!(item["schema_source"], capabilities.schema_source.as_str());
+        assert_eq!(item["actions"].as_array().unwrap().len(), capabilities.actions.len());
         env.get(item["schema"].as_str().unwrap()).send().await.assert_status(200);
+    }
+    for (fixture, title, records, complete) in [
+        (&PRETECTUM, "Sales / Customer / Customers", json!(4), true),
+        (&BLUEDOLPHIN, "Object definitions", json!(null), true),
+        (&MATRIX42, "SPSScCategoryClassBase", json!(null), false),
+        (&DATAVERSE, "Account", json!(null), true),
+    ] {
+        let page = env.get(&format!("/systems/{}/collections", fixture.system)).send().await.json();
+        let item = &page["items"][0];
+        assert_eq!((&item["title"], &item["records"]), (&json!(title), &records));
+        assert_eq!(page["complete"], complete);
     }
     let page = env.get("/systems/itsm/collections?limit=2").send().await.json();
     let next = env.get(&format!("/systems/itsm/collections?limit=2&cursor={}", page["next"].as_str().unwrap()));

@@ -3,7 +3,7 @@
 use records_gateway::sandbox::CallKind;
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, FIXTURES, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_list_is_filtered_by_a_value,
@@ -83,8 +83,9 @@ async fn several_conditions_hold_together_and_have_types() {
 #[actix_web::test]
 async fn each_system_shows_what_its_lists_can_be_filtered_by() {
     let env = TestEnv::start(&BLUEDOLPHIN);
-    for (system, expected) in [("crm", json!(["*"])), ("architecture", json!(["name"])), ("itsm", json!(["*"]))] {
-        assert_eq!(env.get(&format!("/systems/{system}")).send().await.json()["filters"], expected);
+    for fixture in FIXTURES {
+        let expected = json!(fixture.registration().capabilities.filters.names());
+        assert_eq!(env.get(&format!("/systems/{}", fixture.system)).send().await.json()["filters"], expected);
     }
     env.get(&path(&BLUEDOLPHIN, &[("status", "active")])).send().await.assert_problem(422, "rejected");
 }

@@ -6,9 +6,9 @@ use futures_util::future::join_all;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_native_vendor};
+use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor_with};
 
-for_each_native_vendor!(
+for_each_vendor_with!(schemas:
     a_write_continues_without_a_schema,
     a_schema_that_hangs_delays_a_write_by_two_seconds_at_most,
     many_writers_at_a_cold_cache_cause_one_schema_call,

@@ -16,7 +16,7 @@ pub(crate) use fixtures::bluedolphin::FIXTURE as BLUEDOLPHIN;
 pub(crate) use fixtures::dataverse::FIXTURE as DATAVERSE;
 pub(crate) use fixtures::matrix42::FIXTURE as MATRIX42;
 pub(crate) use fixtures::pretectum::FIXTURE as PRETECTUM;
-pub(crate) use fixtures::{FIXTURES, HAS_NATIVE_TESTS, HISTORY_VENDORS, fixture_list, with_every_fixture};
+pub(crate) use fixtures::{FIXTURE_TRAITS, FIXTURES, HISTORY_VENDORS, fixture_list, with_every_fixture};
 pub(crate) use jwt_issuer::JwtIssuer;
 pub(crate) use test_config::TestConfig;
 pub(crate) use test_env::TestEnv;
@@ -32,33 +32,43 @@ macro_rules! for_each_vendor {
     };
 }
 
-/// The same for the vendors that compare versions themselves.
-macro_rules! for_each_native_vendor {
-    ($($behaviour:ident),+ $(,)?) => {
-        mod native {
+/// The same for the vendors with one trait: `native`, `tokens` or `schemas`.
+macro_rules! for_each_vendor_with {
+    ($trait:ident: $($behaviour:ident),+ $(,)?) => {
+        mod $trait {
             use super::*;
-            crate::support::with_every_fixture!(native_behaviour_tests, ($($behaviour),+));
+            crate::support::with_every_fixture!(behaviour_tests_with, $trait, ($($behaviour),+));
         }
     };
 }
 
 macro_rules! behaviour_tests {
-    ($(($module:ident $guarantee:ident))+; $behaviours:tt) => {
+    ($(($module:ident $traits:tt))+; $behaviours:tt) => {
         $(crate::support::tests_of_vendor!($module, $behaviours);)+
     };
 }
 
-macro_rules! native_behaviour_tests {
-    ($(($module:ident $guarantee:ident))+; $behaviours:tt) => {
-        $(crate::support::tests_if_native!($guarantee, $module, $behaviours);)+
+macro_rules! behaviour_tests_with {
+    ($(($module:ident $traits:tt))+; $trait:ident $behaviours:tt) => {
+        $(crate::support::tests_with_trait!($trait $traits $module $behaviours);)+
     };
 }
 
-macro_rules! tests_if_native {
-    (native, $module:ident, $behaviours:tt) => {
+/// The tests of one vendor, if the trait is among its own.
+macro_rules! tests_with_trait {
+    (native [native $($rest:ident)*] $module:ident $behaviours:tt) => {
         crate::support::tests_of_vendor!($module, $behaviours);
     };
-    (guarded, $module:ident, $behaviours:tt) => {};
+    (tokens [tokens $($rest:ident)*] $module:ident $behaviours:tt) => {
+        crate::support::tests_of_vendor!($module, $behaviours);
+    };
+    (schemas [schemas $($rest:ident)*] $module:ident $behaviours:tt) => {
+        crate::support::tests_of_vendor!($module, $behaviours);
+    };
+    ($trait:ident [$other:ident $($rest:ident)*] $module:ident $behaviours:tt) => {
+        crate::support::tests_with_trait!($trait [$($rest)*] $module $behaviours);
+    };
+    ($trait:ident [] $module:ident $behaviours:tt) => {};
 }
 
 macro_rules! tests_of_vendor {
@@ -75,5 +85,5 @@ macro_rules! tests_of_vendor {
 }
 
 pub(crate) use {
-    behaviour_tests, for_each_native_vendor, for_each_vendor, native_behaviour_tests, tests_if_native, tests_of_vendor,
+    behaviour_tests, behaviour_tests_with, for_each_vendor, for_each_vendor_with, tests_of_vendor, tests_with_trait,
 };
