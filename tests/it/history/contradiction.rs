@@ -5,14 +5,18 @@ use super::caller::{ResponseKind, Write, WriteResponse};
 /// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that
 /// was rejected before its intent is not remembered; but a stale ETag stays stale. A success that
 /// the store could not take is returned all the same, and until then the key names what runs.
+/// A rebase that met other writers until its time was over can be tried again.
 pub(super) fn find_contradiction(
     write: &Write,
-    database_failures: bool,
+    (database_failures, rebases): (bool, bool),
     was_rejected: impl Fn(&String) -> bool,
 ) -> Option<String> {
     let mut outcome: Option<&WriteResponse> = None;
     for response in &write.responses {
         let kind = response.kind;
+        if rebases && outcome.is_none() && kind == ResponseKind::PreconditionFailed {
+            continue;
+        }
         let Some(before) = outcome else {
             outcome = kind.is_final().then_some(response);
             continue;

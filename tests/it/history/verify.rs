@@ -164,8 +164,9 @@ impl<'r> HistoryVerifier<'r> {
                 unknown |= state == Some("unknown");
             }
         }
+        let plan = &self.run.plan;
         let was_rejected = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
-        complaints.extend(find_contradiction(write, self.run.plan.database_failures, was_rejected));
+        complaints.extend(find_contradiction(write, (plan.database_failures, plan.rebases), was_rejected));
         (complaints, applied, unknown)
     }
 
