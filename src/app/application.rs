@@ -6,7 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_server::ServerHandle;
+use socket2::Socket;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::auth::AuthSetup;
@@ -165,38 +168,50 @@ impl Application {
         background.abort();
         batches.abort();
         tracing::info!("shutting down: no new requests; requests in flight are finished");
-        let deadline = Instant::now() + shutdown_timeout;
-        for (handle, _) in &servers {
-            handle.pause().await;
-        }
-        tokio::time::sleep(PAUSE_GRACE).await;
-        for (_, socket) in &servers {
-            stop_accepting(socket);
-        }
-        let drained = gateway.drain(shutdown_timeout).await;
-        let time_left = deadline.saturating_duration_since(Instant::now()).max(MIN_SHUTDOWN);
-        // Busy connections get the time that is left. Callers of writes that did not end in time
-        // have just got a response.
-        let grace = if drained { time_left } else { ABORT_GRACE };
-        for (handle, _) in servers {
-            let _ = tokio::time::timeout(grace, handle.stop(true)).await;
-        }
-        // Background writes get the rest of the time, too.
-        while Instant::now() < deadline && gateway.journal().count_running().await.is_ok_and(|running| running > 0) {
-            tokio::time::sleep(RECONCILE_POLL_INTERVAL).await;
-        }
-        reconciler.abort();
-        let unfinished = gateway.journal().count_running().await.map_or(true, |running| running > 0);
-        let stored = gateway.journal().close(time_left).await;
-        if !drained || unfinished || !stored {
+        let is_finished = finish_requests(servers, &gateway, reconciler, shutdown_timeout).await;
+        if !is_finished {
             tracing::warn!("writes were left unfinished; the next start reconciles them");
         }
         if let Some(tracer) = tracer {
             // Nothing else runs on this thread any more.
             tracer.close(MIN_SHUTDOWN);
         }
-        drained && !unfinished && stored
+        is_finished
     }
+}
+
+/// Accepts no new connections, finishes what is in flight within `timeout`, and closes the store.
+/// Returns whether no write was left unfinished.
+async fn finish_requests(
+    servers: Vec<(ServerHandle, Socket)>,
+    gateway: &Gateway,
+    reconciler: JoinHandle<()>,
+    timeout: Duration,
+) -> bool {
+    let deadline = Instant::now() + timeout;
+    for (handle, _) in &servers {
+        handle.pause().await;
+    }
+    tokio::time::sleep(PAUSE_GRACE).await;
+    for (_, socket) in &servers {
+        stop_accepting(socket);
+    }
+    let drained = gateway.drain(timeout).await;
+    let time_left = deadline.saturating_duration_since(Instant::now()).max(MIN_SHUTDOWN);
+    // Busy connections get the time that is left. Callers of writes that did not end in time have
+    // just got a response.
+    let grace = if drained { time_left } else { ABORT_GRACE };
+    for (handle, _) in servers {
+        let _ = tokio::time::timeout(grace, handle.stop(true)).await;
+    }
+    // Background writes get the rest of the time, too.
+    while Instant::now() < deadline && gateway.journal().count_running().await.is_ok_and(|running| running > 0) {
+        tokio::time::sleep(RECONCILE_POLL_INTERVAL).await;
+    }
+    reconciler.abort();
+    let unfinished = gateway.journal().count_running().await.map_or(true, |running| running > 0);
+    let stored = gateway.journal().close(time_left).await;
+    drained && !unfinished && stored
 }
 
 /// Where the store is, without credentials.

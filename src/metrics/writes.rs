@@ -49,11 +49,6 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
     }
 
-    /// Sets the number of running operations: what the store found at the start.
-    pub fn set_operations_running(&self, system: SystemIndex, number: i64) {
-        self.with_vendor_series(system, |vendor| vendor.operations.set(number));
-    }
-
     /// Adds to the running operations; `by` may be negative.
     pub fn operations_running(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.operations.add(by));

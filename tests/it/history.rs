@@ -7,6 +7,7 @@
 
 mod caller;
 mod client;
+mod contradiction;
 pub(crate) mod database_failures;
 mod etag_map;
 mod follower;

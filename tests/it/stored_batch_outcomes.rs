@@ -38,16 +38,11 @@ impl StoredRows {
         Self { file, id: path.rsplit('/').next().expect("an id").to_owned() }
     }
 
-    /// An item as it was stored, which it is until it has ended.
-    fn request(&self, item: i64) -> String {
-        let statement = "SELECT request FROM batch_row WHERE id = ?1 AND item = ?2";
-        self.file.query_row(statement, rusqlite::params![self.id, item], |row| row.get(0)).expect("a row")
-    }
-
     /// What a process leaves that dies before it has saved how this item ended.
-    fn forget_end(&self, item: i64, request: &str) {
+    fn forget_end(&self, item: usize, request: &Value) {
         let statement = "UPDATE batch_row SET status = 0, response = NULL, request = ?3 WHERE id = ?1 AND item = ?2";
-        self.file.execute(statement, rusqlite::params![self.id, item, request]).expect("a row");
+        let values = rusqlite::params![self.id, i64::try_from(item).expect("a position"), request.to_string()];
+        assert_eq!(self.file.execute(statement, values), Ok(1));
         let statement = "UPDATE batch_row SET status = 1, response = NULL WHERE id = ?1 AND item = -1";
         assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
     }
@@ -55,18 +50,17 @@ impl StoredRows {
 
 /// Runs a batch to its end, and once more as after a crash that came before the end of one item was
 /// saved. Returns both ends.
-async fn run_twice(process: &TestProcess, batch: &Value, item: i64) -> [Value; 2] {
+async fn run_twice(process: &TestProcess, batch: &Value, item: usize) -> [Value; 2] {
     let vendor = &process.vendors.matrix42;
     vendor.faults.add(CallKind::Create, InjectedFault::Hold, 0, None);
     let path = store(&process.client(), batch).await;
     vendor.log.wait_for(CallKind::Create, 1).await;
-    let request = StoredRows::open(process, &path).request(item);
     release(&process.vendors);
     let first = wait_until_over(&process.client(), &path).await;
     assert_eq!(process.terminate(), Some(0));
     // Longer than a key of a single request lives here.
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    StoredRows::open(process, &path).forget_end(item, &request);
+    StoredRows::open(process, &path).forget_end(item, &batch["items"][item]);
     process.restart();
     [first, wait_until_over(&process.client(), &path).await]
 }
@@ -91,7 +85,7 @@ async fn an_item_that_had_begun_is_not_skipped_for_a_failure_beside_it() {
     let process = start_with_short_keys();
     let mut batch = creates(1);
     let fails = json!({"id": "fails", "method": "PATCH", "path": MATRIX42.path(MATRIX42.missing_key),
-        "headers": {"If-Match": "*"}, "body": {"fields": {}}});
+        "headers": {"If-Match": "*"}, "body": {"fields": MATRIX42.text_patch("nowhere")}});
     batch["items"].as_array_mut().expect("items").insert(0, fails);
     batch["on_failure"] = json!("stop");
     let [first, second] = run_twice(&process, &batch, 1).await;
@@ -121,7 +115,7 @@ async fn the_write_of_another_request_with_the_key_is_no_outcome_of_an_item() {
 async fn a_verdict_by_hand_sends_no_item_again() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
         let config = config.server("deadline", "1s").every_system("timeout", "300ms").every_system("retries", 0);
-        config.every_system("settle_timeout", "3s")
+        config.every_system("connect_timeout", "300ms").every_system("settle_timeout", "3s")
     });
     let tag = env.current_etag(MATRIX42.key).await;
     env.faults().always(CallKind::Update, InjectedFault::HangAfter);
@@ -136,6 +130,7 @@ async fn a_verdict_by_hand_sends_no_item_again() {
             break operation["id"].as_str().expect("an id").to_owned();
         }
         assert!(Instant::now() < until, "{unknown}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     };
     let sent = env.call_count(CallKind::Update);
     // A key whose write was not applied is free.
@@ -151,13 +146,15 @@ async fn a_verdict_by_hand_sends_no_item_again() {
     assert_eq!(env.call_count(CallKind::Update), sent, "nothing is sent again");
 }
 
-/// The items that are done have each made their record; the others say that nothing was sent, and
+/// The items that are done have each made their record; the others say that nothing was made, and
 /// are not of the first eight, which were at the vendor before the store failed.
 fn assert_nothing_lost(batch: &Value, new_records: usize) {
     let is_done = |item: &&Value| item["status"] == 201 || item["body"]["state"] == "applied";
     let done = items(batch).iter().filter(is_done).count();
     assert_eq!((done, done >= 8), (new_records, true), "{batch}");
-    let refused = items(batch).iter().filter(|item| item["status"] == 503).count();
+    // The store may have had the intent of one without confirming it.
+    let is_refused = |item: &&Value| item["status"] == 503 || item["body"]["state"] == "not-applied";
+    let refused = items(batch).iter().filter(is_refused).count();
     assert_eq!(done + refused, items(batch).len(), "{batch}");
     assert_eq!(batch["summary"]["ok"], done, "{batch}");
 }
@@ -238,7 +235,8 @@ async fn wait_until_limited_is_over(env: &TestEnv, path: &str) -> Value {
 
 #[actix_web::test]
 async fn writes_of_a_caller_over_its_rate_wait_and_are_made_once() {
-    let env = TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 15), ("burst", 2)]));
+    let env =
+        TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 15), ("burst", 2), ("in_flight", 0)]));
     let before = env.record_count();
     let path = store_limited(&env, &queued_creates(15)).await;
     let batch = wait_until_limited_is_over(&env, &path).await;
@@ -249,7 +247,8 @@ async fn writes_of_a_caller_over_its_rate_wait_and_are_made_once() {
 
 #[actix_web::test]
 async fn an_item_that_waits_for_a_place_does_not_begin_after_a_cancellation() {
-    let env = TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("in_flight", 1)]));
+    let env =
+        TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 0), ("burst", 0), ("in_flight", 1)]));
     let before = env.record_count();
     env.faults().add(CallKind::Create, InjectedFault::Hold, 0, None);
     let path = store_limited(&env, &creates(5)).await;

@@ -219,8 +219,6 @@ fn unreadable_item(row: &BatchRow) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::journal::JournalSettings;
 

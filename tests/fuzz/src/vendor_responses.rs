@@ -3,8 +3,8 @@
 //!
 //! The first byte chooses the action, the second the status of the responses; the rest is their
 //! bodies, separated by an ASCII record separator (0x1e). The last body is repeated. In front of a
-//! body may stand the values of the headers that the adapter keeps, in its order, each followed by a
-//! unit separator (0x1f).
+//! body may stand the values of the headers that the adapter keeps, in its order, each followed by
+//! a unit separator (0x1f).
 
 use std::cell::Cell;
 use std::collections::HashSet;

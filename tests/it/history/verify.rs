@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::caller::{ResponseKind, Write, WriteKind, WriteResponse, is_conclusive};
+use super::caller::{ResponseKind, Write, WriteKind, is_conclusive};
+use super::contradiction::find_contradiction;
 use super::register_model::{FIRST_EXTERNAL_VALUE, RegisterOp, is_linearizable};
 use super::runner::{GatewayReport, Run};
 use super::vendors::{VENDORS, is_guarded, system_name};
@@ -163,8 +164,9 @@ impl<'r> HistoryVerifier<'r> {
                 unknown |= state == Some("unknown");
             }
         }
+        let plan = &self.run.plan;
         let was_rejected = |operation: &String| self.states.get(operation).is_some_and(|state| state == "not-applied");
-        complaints.extend(find_contradiction(write, self.run.plan.database_failures, was_rejected));
+        complaints.extend(find_contradiction(write, (plan.database_failures, plan.rebases), was_rejected));
         (complaints, applied, unknown)
     }
 
@@ -354,48 +356,4 @@ impl<'r> HistoryVerifier<'r> {
             self.violations.len(),
         );
     }
-}
-
-/// An outcome that was taken back: what an `Idempotency-Key` replays never changes. A write that
-/// was rejected before its intent is not remembered; but a stale ETag stays stale. A success that
-/// the store could not take is returned all the same, and until then the key names what runs.
-fn find_contradiction(
-    write: &Write,
-    database_failures: bool,
-    was_rejected: impl Fn(&String) -> bool,
-) -> Option<String> {
-    let mut outcome: Option<&WriteResponse> = None;
-    for response in &write.responses {
-        let kind = response.kind;
-        let Some(before) = outcome else {
-            outcome = kind.is_final().then_some(response);
-            continue;
-        };
-        let remembered = before.operation.is_some();
-        // The operation continues, and the store cannot show it at the moment.
-        let is_hidden = kind == ResponseKind::OutcomeUnknown && before.kind == ResponseKind::Accepted;
-        if database_failures && is_hidden && response.operation == before.operation {
-            continue;
-        }
-        let fits = match kind {
-            ResponseKind::Disconnected | ResponseKind::Rejected(0) => true,
-            ResponseKind::InProgress if database_failures => true,
-            ResponseKind::InProgress | ResponseKind::Rejected(_) => !remembered,
-            // The record was deleted after the rejection.
-            ResponseKind::NotFound if before.kind == ResponseKind::PreconditionFailed => !remembered,
-            // Another replica had read before the ETag became stale, and the vendor rejected its
-            // write.
-            ResponseKind::Accepted if before.kind == ResponseKind::PreconditionFailed => {
-                !remembered && response.operation.as_ref().is_some_and(&was_rejected)
-            }
-            _ => kind == before.kind && response.replayed == remembered,
-        };
-        if kind.is_final() && response.operation.is_some() {
-            outcome = Some(response);
-        }
-        if !fits {
-            return Some(format!("{before:?} first, then {response:?}"));
-        }
-    }
-    None
 }
