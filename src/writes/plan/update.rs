@@ -252,10 +252,11 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         (Version::Digest(_), Some((_, after))) => Some(etag_of(&Version::from_fields(after))),
         _ => None,
     };
+    let request = WriteIntent::build_resendable_request(planned, guarantee);
     WriteIntent {
         etag_before: Some(plan.etag),
         etag_after,
-        resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        resendable_request: request.map(|request| request.share_members(plan.expected.members())),
         rebased: plan.rebased,
         ..task.new_intent(guarantee, &planned.losses, planned.completion == Completion::Queued, plan.expected)
     }
