@@ -194,8 +194,8 @@ fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
     task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
 }
 
-/// The errors of members that the record does not have. The first ones get a suggestion; more are no
-/// slips of the pen.
+/// The errors of members that the record does not have. The first ones get a suggestion; more are
+/// no slips of the pen.
 fn unknown_members(unknown: &[&FieldChange], before: &Map<String, Value>) -> Vec<FieldError> {
     const MAX_SUGGESTIONS: usize = 20;
     let known = |position: usize| before.keys().map(String::as_str).filter(move |_| position < MAX_SUGGESTIONS);
