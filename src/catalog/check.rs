@@ -1,12 +1,15 @@
 //! Translates the errors of the JSON Schema library into those that callers get. No text repeats a
 //! value of the record.
 
+use std::cell::Cell;
+
+use foldhash::{HashMap, HashMapExt as _};
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{JsonType, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::schema_purpose::SchemaPurpose;
-use crate::record::{FieldError, SchemaRule, json_pointer, pointer_is_within};
+use crate::record::{FieldError, SchemaRule, fields_member, json_pointer};
 use crate::vendors::{FieldSchema, RecordSchema};
 
 /// Everything that is wrong, in the order of the members; at most one error at a place.
@@ -18,33 +21,48 @@ pub(super) fn find_errors(
 ) -> Vec<FieldError> {
     let empty = Map::new();
     let members = fields.as_object().unwrap_or(&empty);
-    let translator = ErrorTranslator { schema, purpose, members };
+    let translator = ErrorTranslator::new(schema, purpose, members);
     let mut found: Vec<FieldError> = Vec::new();
-    for error in validator.iter_errors(fields) {
-        for one in translator.translate(&error) {
-            match found.iter_mut().find(|earlier| earlier.pointer == one.pointer) {
-                None => found.push(one),
-                // A value of the wrong type breaks other rules besides.
-                Some(earlier) if one.rule == Some(SchemaRule::Type) => *earlier = one,
-                Some(_) => {}
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for one in validator.iter_errors(fields).flat_map(|error| translator.translate(&error)) {
+        match places.get(&one.pointer).and_then(|place| found.get_mut(*place)) {
+            None => {
+                places.insert(one.pointer.clone(), found.len());
+                found.push(one);
             }
+            // A value of the wrong type breaks other rules besides.
+            Some(earlier) if one.rule == Some(SchemaRule::Type) => *earlier = one,
+            Some(_) => {}
         }
     }
+    let positions: HashMap<&str, usize> = members.keys().map(String::as_str).zip(0..).collect();
     let position = |error: &FieldError| {
-        let begins = |name: &String| pointer_is_within(&error.pointer, &json_pointer("/fields", &[name]));
-        members.keys().position(begins).unwrap_or(usize::MAX)
+        fields_member(&error.pointer).and_then(|name| positions.get(name.as_str()).copied()).unwrap_or(usize::MAX)
     };
     found.sort_by_cached_key(|error| (position(error), error.pointer.clone()));
     found
 }
 
+/// So many unknown members get a suggestion; more are no slips of the pen.
+const MAX_SUGGESTIONS: usize = 20;
+
 struct ErrorTranslator<'f> {
     schema: &'f RecordSchema,
     purpose: SchemaPurpose,
-    members: &'f Map<String, Value>,
+    /// The names of the members, by their spelling in lower case.
+    spellings: HashMap<String, Vec<&'f str>>,
+    suggestions_left: Cell<usize>,
 }
 
-impl ErrorTranslator<'_> {
+impl<'f> ErrorTranslator<'f> {
+    fn new(schema: &'f RecordSchema, purpose: SchemaPurpose, members: &'f Map<String, Value>) -> Self {
+        let mut spellings: HashMap<String, Vec<&str>> = HashMap::with_capacity(members.len());
+        for name in members.keys() {
+            spellings.entry(name.to_ascii_lowercase()).or_default().push(name);
+        }
+        Self { schema, purpose, spellings, suggestions_left: Cell::new(MAX_SUGGESTIONS) }
+    }
+
     fn translate(&self, error: &ValidationError<'_>) -> Vec<FieldError> {
         let at = ["/fields", error.instance_path().as_str()].concat();
         match error.kind() {
@@ -99,9 +117,12 @@ impl ErrorTranslator<'_> {
                 _ => vec![member_error(name, "a new record cannot have this member")],
             };
         }
-        let known = self.schema.fields.iter().filter(is_writable).map(|field| field.name.as_str());
-        let error = FieldError::unknown_member(name, known).rule(SchemaRule::Unknown);
-        let twin = self.members.keys().find(|other| *other != name && other.eq_ignore_ascii_case(name));
+        let suggestions_left = self.suggestions_left.get();
+        self.suggestions_left.set(suggestions_left.saturating_sub(1));
+        let known = self.schema.fields.iter().filter(|_| suggestions_left > 0).filter(is_writable);
+        let error = FieldError::unknown_member(name, known.map(|field| field.name.as_str())).rule(SchemaRule::Unknown);
+        let spellings = self.spellings.get(&name.to_ascii_lowercase());
+        let twin = spellings.and_then(|names| names.iter().find(|other| **other != name));
         let twin = twin.map(|twin| member_error(twin, "is given in two spellings"));
         [error].into_iter().chain(twin).collect()
     }

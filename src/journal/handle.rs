@@ -8,7 +8,7 @@ mod writes;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
@@ -81,6 +81,7 @@ impl Journal {
             stop: Notify::new(),
             head: watch::Sender::new(0),
             floor: Mutex::new(None),
+            tenure: Mutex::default(),
         });
         let (command_tx, command_rx) = mpsc::unbounded_channel();
         let (started_tx, started) = oneshot::channel();
@@ -111,6 +112,14 @@ impl Journal {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.inner.location.is_shared()
+    }
+
+    /// Whether a write that begins now is still this process's own, at any later time. Another
+    /// replica takes over the writes of one that has not reached the database for 8 s.
+    pub fn tenure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let losses = self.inner.shared.lock_tenure().losses();
+        let shared = Arc::clone(&self.inner.shared);
+        move || shared.lock_tenure().is_unbroken(losses, Instant::now())
     }
 
     /// How long an idempotency key replays its outcome.

@@ -51,6 +51,7 @@ mod shared;
 mod sql;
 mod sqlite;
 mod store_url;
+mod tenure;
 mod time_search;
 mod verdict;
 mod verify;

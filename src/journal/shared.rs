@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::blocking_index::BlockingIndex;
 use super::model::{Durability, Intent, JournalMetrics};
+use super::tenure::Tenure;
 
 /// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
 /// takes less: its lock is freed after 3 s.
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     /// The number of the newest entry that this instance has seen.
     pub(super) head: watch::Sender<i64>,
     pub(super) floor: Mutex<Option<FeedFloor>>,
+    pub(super) tenure: Mutex<Tenure>,
 }
 
 /// How long a key replays an outcome, in milliseconds.
@@ -69,6 +71,11 @@ impl Shared {
     pub(super) fn lock_floor(&self) -> MutexGuard<'_, Option<FeedFloor>> {
         // Poisoning is harmless: each critical section is one assignment.
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn lock_tenure(&self) -> MutexGuard<'_, Tenure> {
+        // Poisoning is harmless: each critical section is one assignment.
+        self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest entry that this instance has seen has this number, or a later one.

@@ -70,6 +70,10 @@ impl Writer {
         let mut state = WriterState::new(shared.instance.clone());
         let end = tokio::time::Instant::now() + retry_for;
         let session = retry_until(end, async || database.connect(&shared, &mut state).await).await?;
+        if database.is_shared() {
+            let now = Instant::now();
+            shared.lock_tenure().renew(now, now);
+        }
         shared.advance_head(state.head.seq);
         Ok(Self {
             shared,
@@ -151,6 +155,7 @@ impl Writer {
 
     async fn connect(&mut self) -> Result<(), DbError> {
         self.session = None;
+        let start = Instant::now();
         let session = self.database.connect(&self.shared, &mut self.state).await?;
         // Operations whose ids are known outside run although the database does not hold them yet.
         for queued in &self.retry_queue {
@@ -162,6 +167,7 @@ impl Writer {
         self.shared.advance_head(self.state.head.seq);
         self.last_heartbeat = Instant::now();
         if self.database.is_shared() {
+            self.shared.lock_tenure().renew(start, Instant::now());
             self.adopts_from = Instant::now() + DEAD_AFTER;
         }
         Ok(())
@@ -206,6 +212,9 @@ impl Writer {
         session.commit(&changes, &self.state, &mut self.committing).await?;
         if changes.heartbeat {
             self.last_heartbeat = start;
+            if self.database.is_shared() {
+                self.shared.lock_tenure().renew(start, Instant::now());
+            }
         }
         self.report(&changes, start);
         self.has_expired |= group.iter().any(|queued| matches!(queued.command, Command::Heartbeat));

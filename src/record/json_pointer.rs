@@ -48,6 +48,13 @@ fn write_pointer(pointer: &mut String, name: &str) {
     }
 }
 
+/// The name of the member of `fields` in which a place is.
+#[must_use]
+pub fn fields_member(pointer: &str) -> Option<String> {
+    let name = pointer.strip_prefix("/fields/")?.split('/').next()?;
+    Some(name.replace("~1", "/").replace("~0", "~"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

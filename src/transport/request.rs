@@ -1,5 +1,7 @@
 //! The request to a vendor, before the layers complete it.
 
+use std::sync::Arc;
+
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -15,6 +17,23 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Capacity for the headers of most requests, the credentials included.
 const TYPICAL_HEADERS: usize = 5;
+
+/// Closes when this process may not send a write any more, because another one may have taken it
+/// over.
+#[derive(Clone)]
+pub struct Fence(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Fence {
+    /// A fence that is open while `is_open` returns `true`.
+    #[must_use]
+    pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(is_open))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        (self.0)()
+    }
+}
 
 /// One request to a vendor, as its adapter builds it.
 ///
@@ -39,6 +58,8 @@ pub struct VendorRequest {
     /// When the caller stops waiting. The timeout of the attempt applies as well. Set by the
     /// gateway.
     pub deadline: Option<Instant>,
+    /// Whether it may still be sent; decided at the last moment. Set by the gateway.
+    pub fence: Option<Fence>,
     /// Where it waits while the vendor is congested. Set by the gateway.
     pub priority: Priority,
     /// The trace headers and span id of this request. Set by the gateway.
@@ -59,6 +80,7 @@ impl VendorRequest {
             headers: Vec::with_capacity(TYPICAL_HEADERS),
             body: None,
             deadline: None,
+            fence: None,
             priority: Priority::reconcile(),
             trace: CallTrace::default(),
             needs_auth: kind != VendorRequestKind::SignIn,

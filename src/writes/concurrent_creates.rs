@@ -43,7 +43,7 @@ pub(super) async fn exclude_others_creates(
 
 /// Whether a create with this stored intent could have made the record of this one.
 fn may_be_same_record(intent: Option<&str>, write: &InFlightWrite) -> bool {
-    let intent = intent.and_then(|json| serde_json::from_str::<WriteIntent>(json).ok());
+    let intent = intent.and_then(WriteIntent::from_json);
     intent.is_none_or(|intent| could_be_same_record(&intent.expected, &write.expected))
 }
 

@@ -107,6 +107,14 @@ pub(super) enum ExpectedState {
 }
 
 impl ExpectedState {
+    /// The new values of members whose old ones are not known.
+    pub(super) fn members(&self) -> Option<&RawObject> {
+        match self {
+            Self::Members(members) => Some(members),
+            Self::Values(_) | Self::Deleted | Self::Created { .. } => None,
+        }
+    }
+
     /// Whether the record is to be gone.
     pub(super) fn is_deleted(&self) -> bool {
         matches!(self, Self::Deleted)
@@ -145,7 +153,7 @@ impl StoredFieldChange {
 
 impl RecoveryPayload for WriteIntent {
     fn to_json(&self) -> Option<String> {
-        // Room for a usual record twice: its values, and the request with them.
+        // Room for the values of a usual record.
         let mut json = Vec::with_capacity(4096);
         serde_json::to_writer(&mut json, self).ok()?;
         String::from_utf8(json).ok()
@@ -178,6 +186,15 @@ impl ChangedPaths for WriteIntent {
 }
 
 impl WriteIntent {
+    /// Reads a stored write; `None` if it cannot be read.
+    pub(super) fn from_json(json: &str) -> Option<Self> {
+        let mut intent: Self = serde_json::from_str(json).ok()?;
+        if let Some(request) = &mut intent.resendable_request {
+            request.complete_body(intent.expected.members())?;
+        }
+        Some(intent)
+    }
+
     /// The path of the caller's request.
     pub(super) fn path(&self) -> String {
         match &self.record {

@@ -73,7 +73,7 @@ pub(crate) async fn probe_again(
 
 async fn stored_intent(services: &WriteServices, operation: &OperationId) -> Result<Option<WriteIntent>, JournalError> {
     let recovery = services.journal.recovery_of(operation).await?;
-    Ok(recovery.and_then(|json| serde_json::from_str(&json).ok()))
+    Ok(recovery.and_then(|json| WriteIntent::from_json(&json)))
 }
 
 async fn run_probe(

@@ -88,7 +88,7 @@ async fn adopt_orphans(services: Arc<WriteServices>, journal_unavailable: Rc<Cel
 }
 
 async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation) {
-    let intent = orphan.recovery.as_deref().and_then(|text| serde_json::from_str::<WriteIntent>(text).ok());
+    let intent = orphan.recovery.as_deref().and_then(WriteIntent::from_json);
     let Some(mut intent) = intent else {
         abandon(services, &orphan.operation, None, "its stored intent cannot be read").await;
         return;

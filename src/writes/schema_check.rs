@@ -2,15 +2,14 @@
 //! the vendor would take: a refusal comes from a schema that was read a moment ago, and a write
 //! whose schema is not available continues.
 
+use foldhash::{HashMap, HashMapExt as _};
 use serde_json::{Map, Value};
 
 use super::command::{Handling, WriteOp};
 use super::write_task::WriteTask;
 use crate::catalog::CollectionSchema;
 use crate::problem::Problem;
-use crate::record::{
-    FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule, json_pointer, pointer_is_within, pointers_overlap,
-};
+use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule, fields_member, pointers_overlap};
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
@@ -96,9 +95,8 @@ async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch
     let members = patch.merge_members().map_or_else(|| patch.replaced_members(), RawObject::to_map);
     let Some(before) = state_before(task, id, errors).await else { return };
     errors.retain(|error| {
-        let mut names =
-            members.keys().filter(|name| pointer_is_within(&error.pointer, &json_pointer("/fields", &[name])));
-        names.all(|name| before.get(name) != members.get(name))
+        let repeated = fields_member(&error.pointer).and_then(|name| members.get_key_value(&name));
+        repeated.is_none_or(|(name, value)| before.get(name) != Some(value))
     });
 }
 
@@ -132,11 +130,19 @@ pub(super) async fn check_changes(
     let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
         return Ok(());
     };
+    let mut by_member: HashMap<&str, Vec<&FieldChange>> = HashMap::new();
+    for change in changes {
+        by_member.entry(&change.member).or_default().push(change);
+    }
     let find = |schema: &CollectionSchema| {
         let value =
             |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
         let mut errors = schema.check_members(changes.iter().map(value).collect());
-        errors.retain(|error| changes.iter().any(|change| pointers_overlap(&error.pointer, &change.pointer)));
+        errors.retain(|error| {
+            let Some(member) = fields_member(&error.pointer) else { return true };
+            let of_member = by_member.get(member.as_str());
+            of_member.is_some_and(|changes| changes.iter().any(|one| pointers_overlap(&error.pointer, &one.pointer)))
+        });
         errors
     };
     if find(schema).is_empty() {

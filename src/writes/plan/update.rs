@@ -194,6 +194,16 @@ fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
     task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
 }
 
+/// The errors of members that the record does not have. The first ones get a suggestion; more are no
+/// slips of the pen.
+fn unknown_members(unknown: &[&FieldChange], before: &Map<String, Value>) -> Vec<FieldError> {
+    const MAX_SUGGESTIONS: usize = 20;
+    let known = |position: usize| before.keys().map(String::as_str).filter(move |_| position < MAX_SUGGESTIONS);
+    let error =
+        |(position, change): (usize, &&FieldChange)| FieldError::unknown_member(&change.member, known(position));
+    unknown.iter().enumerate().map(error).collect()
+}
+
 /// Rejects changes of members that no update can change: read-only ones, and ones that the record
 /// does not have.
 fn check_changeable(
@@ -206,9 +216,7 @@ fn check_changeable(
     let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
-        let known = || before.keys().map(String::as_str);
-        let errors = unknown.iter().map(|change| FieldError::unknown_member(&change.member, known()));
-        return Err(system.rejected_problem(errors.collect()));
+        return Err(system.rejected_problem(unknown_members(&unknown, before)));
     }
     if read_only.is_empty() {
         return Ok(());
@@ -244,10 +252,11 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         (Version::Digest(_), Some((_, after))) => Some(etag_of(&Version::from_fields(after))),
         _ => None,
     };
+    let request = WriteIntent::build_resendable_request(planned, guarantee);
     WriteIntent {
         etag_before: Some(plan.etag),
         etag_after,
-        resendable_request: WriteIntent::build_resendable_request(planned, guarantee),
+        resendable_request: request.map(|request| request.share_members(plan.expected.members())),
         rebased: plan.rebased,
         ..task.new_intent(guarantee, &planned.losses, planned.completion == Completion::Queued, plan.expected)
     }

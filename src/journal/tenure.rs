@@ -1,0 +1,63 @@
+//! How long the writes that this instance has begun are its own. Others take over the writes of an
+//! instance that has had no heartbeat for [`DEAD_AFTER`]; it must then send none of them any more.
+
+use std::time::{Duration, Instant};
+
+use super::shared::DEAD_AFTER;
+
+/// Of [`DEAD_AFTER`] so much is left for a request that is sent at the last moment to arrive.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// The times of this instance's heartbeats.
+#[derive(Debug, Default)]
+pub(super) struct Tenure {
+    /// When the last heartbeat that is stored began; `None` where no other instance exists.
+    last_heartbeat: Option<Instant>,
+    /// How often others may have taken over what this instance had begun.
+    losses: u64,
+}
+
+impl Tenure {
+    /// A heartbeat that began at `start` is stored.
+    pub(super) fn renew(&mut self, start: Instant, now: Instant) {
+        if !self.is_held(now) {
+            self.losses += 1;
+        }
+        self.last_heartbeat = Some(start);
+    }
+
+    fn is_held(&self, now: Instant) -> bool {
+        self.last_heartbeat.is_none_or(|last| now.saturating_duration_since(last) < DEAD_AFTER - MARGIN)
+    }
+
+    /// The number of losses so far, for [`is_unbroken`](Self::is_unbroken).
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// Whether nobody can have taken over what began when there were so many `losses`.
+    pub(super) fn is_unbroken(&self, losses: u64, now: Instant) -> bool {
+        self.losses == losses && self.is_held(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_lost_after_a_pause_in_the_heartbeats() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut tenure = Tenure::default();
+        assert!(tenure.is_unbroken(0, at(1000)), "a file has one owner");
+        tenure.renew(at(0), at(0));
+        assert!(tenure.is_unbroken(0, at(6)));
+        assert!(!tenure.is_unbroken(0, at(7)), "others count from 8 s on");
+        tenure.renew(at(6), at(6));
+        assert!(tenure.is_unbroken(0, at(12)));
+        tenure.renew(at(20), at(20));
+        assert!(!tenure.is_unbroken(0, at(20)), "begun before the pause");
+        assert!(tenure.is_unbroken(tenure.losses(), at(20)), "begun after it");
+    }
+}
