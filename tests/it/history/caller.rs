@@ -322,7 +322,7 @@ fn classify_response(response: &io::Result<RawResponse>) -> ResponseKind {
         (503, "overloaded") if response.operation().is_none() => ResponseKind::Rejected(0),
         (409, "operation-in-progress") => ResponseKind::InProgress,
         (504, "outcome-unknown") => ResponseKind::OutcomeUnknown,
-        (409, "vendor-busy") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(response.status),
+        (409, "vendor-busy" | "contended") | (429 | 502 | 503 | 504, _) => ResponseKind::Rejected(response.status),
         _ => panic!("a write: {} {}", response.status, response.text()),
     }
 }

@@ -18,7 +18,11 @@ impl Follower {
     /// Reads once from this replica. `false` = there was nothing more, or no response.
     pub(crate) fn read(&mut self, address: &str) -> bool {
         let since = self.cursor.as_deref().unwrap_or("first");
-        let Ok(response) = self.client.get(address, &format!("/changes?limit=20&since={since}")) else { return false };
+        let path = format!("/changes?limit=20&since={since}");
+        // The gateway closes a connection that was idle for long.
+        let Ok(response) = self.client.get(address, &path).or_else(|_| self.client.get(address, &path)) else {
+            return false;
+        };
         if response.status != 200 {
             return false;
         }

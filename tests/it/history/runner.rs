@@ -97,7 +97,12 @@ pub(crate) struct GatewayReport {
 
 /// A gateway that reaches the vendors through these proxies.
 fn configure(config: TestConfig, proxies: &[FaultProxy], plan: &Plan) -> TestConfig {
-    let (timeout, deadline) = if plan.long_timeouts { ("3s", "30s") } else { ("400ms", "2s") };
+    let (timeout, deadline) = match (plan.long_timeouts, &plan.store) {
+        (true, _) => ("3s", "30s"),
+        (false, None) => ("400ms", "2s"),
+        // What was stored less than 2 s before the deadline is not sent again: the clock is another.
+        (false, Some(_)) => ("400ms", "5s"),
+    };
     let config = config.server("workers", 2).server("deadline", deadline).store("durability", plan.durability);
     let config = config.every_system("timeout", timeout).every_system("connect_timeout", "300ms");
     let config = config.every_system("retry_backoff", "5ms").every_system("completion_poll", "20ms");
