@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::record::{Action, CallerName, Patch, PlanTag, Precondition, RecordId, RequestId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prefer {
     /// `return=representation`, without `return=minimal` beside it.
     pub return_representation: bool,
@@ -24,6 +24,13 @@ pub struct Prefer {
     /// `handling=…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling: Option<Handling>,
+}
+
+impl Prefer {
+    /// Whether there are no preferences.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a caller prefers to happen to a write that breaks the vendor's schema.

@@ -42,6 +42,7 @@ pub(super) struct WriteIntent {
     /// The ETag before the write.
     pub etag_before: Option<String>,
     /// The ETag after the write, where it can be predicted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etag_after: Option<String>,
     /// The vendor request, if it is safe to send again: the vendor compares `etag_before`, or it
     /// deletes an id that is never used again.
@@ -54,18 +55,24 @@ pub(super) struct WriteIntent {
     #[serde(rename = "has_plan")]
     pub has_if_plan: bool,
     /// The names of the accepted losses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<String>,
     /// Whether it blocks its record from the start: it is queued, or its caller sent
     /// `respond-async`. Reads name its operation, and other writes get 409.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub is_async: bool,
     /// Whether the vendor queues it, so that its effect may come long after the response.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub is_queued: bool,
     /// Whether the caller accepts any state (`If-Match: *`), so that a conflict is no final
     /// outcome.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub if_match_any: bool,
     /// Whether an `Idempotency-Key` is to replay the outcome.
+    #[serde(default, skip_serializing_if = "is_false")]
     pub has_idempotency_key: bool,
     /// `Prefer`: part of the response that a key replays.
+    #[serde(default, skip_serializing_if = "Prefer::is_default")]
     pub prefer: Prefer,
     /// When it was begun, in milliseconds since 1970: the start of `completion_timeout`.
     pub begun_ms: i64,
