@@ -2,17 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
 use super::blocking_index::BlockingIndex;
 use super::model::{Durability, Intent, JournalMetrics};
 use super::tenure::Tenure;
-
-/// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
-/// takes less: its lock is freed after 3 s.
-pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// The settings, counters and flags that handles and the writer share.
 pub(super) struct Shared {

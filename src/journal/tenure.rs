@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::shared::DEAD_AFTER;
+/// An instance without a heartbeat for this long is dead. All that one hung replica can hold up
+/// takes less: its lock is freed after 3 s.
+pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// Of [`DEAD_AFTER`] so much is left for a request that is sent at the last moment to arrive.
 const MARGIN: Duration = Duration::from_secs(1);

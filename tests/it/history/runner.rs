@@ -100,7 +100,7 @@ fn configure(config: TestConfig, proxies: &[FaultProxy], plan: &Plan) -> TestCon
     let (timeout, deadline) = match (plan.long_timeouts, &plan.store) {
         (true, _) => ("3s", "30s"),
         (false, None) => ("400ms", "2s"),
-        // What was stored less than 2 s before the deadline is not sent again: the clock is another.
+        // Not sent again: what was stored less than 2 s before the deadline, by another clock.
         (false, Some(_)) => ("400ms", "5s"),
     };
     let config = config.server("workers", 2).server("deadline", deadline).store("durability", plan.durability);
