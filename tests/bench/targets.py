@@ -54,7 +54,7 @@ MODEL = """
             [models.asset]
             title = "Asset"
             [models.asset.fields]
-            name = { type = "string", max_length = 255 }
+            name = { type = "string", max_length = 255, example = "Meeting room" }
             description = { type = "string" }
             owner = { type = "string", max_length = 255 }
             active = { type = "boolean" }
