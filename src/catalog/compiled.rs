@@ -7,7 +7,6 @@ use serde_json::{Map, Value, json};
 
 use super::check;
 use super::formats::add_formats;
-use super::plain_values::PlainFields;
 use super::schema_purpose::SchemaPurpose;
 use crate::record::{FieldError, RawObject, percent_encode, sha256};
 use crate::vendors::{FieldSchema, RecordSchema};
@@ -28,7 +27,6 @@ pub struct CollectionSchema {
     documents: [SchemaDocument; 3],
     create: Validator,
     update: Validator,
-    plain_fields: PlainFields,
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -49,7 +47,6 @@ impl CollectionSchema {
             documents: SchemaPurpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
             create: build(SchemaPurpose::Create)?,
             update: build(SchemaPurpose::Update)?,
-            plain_fields: PlainFields::new(&schema),
             schema,
         })
     }
@@ -96,13 +93,6 @@ impl CollectionSchema {
     /// What is wrong with members that a patch sets, null included.
     #[must_use]
     pub fn check_patch(&self, members: &RawObject) -> Vec<FieldError> {
-        // The members of an update are judged each by itself.
-        let others = members.iter().filter(|(name, value)| !self.plain_fields.fits(name, value.as_str()));
-        let others: Map<String, Value> =
-            others.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect();
-        if others.is_empty() || self.update.is_valid(&Value::Object(others)) {
-            return Vec::new();
-        }
         self.check_members(members.to_map())
     }
 

@@ -3,29 +3,18 @@
 
 use jsonschema::ValidationOptions;
 
-const FORMATS: [(&str, fn(&str) -> bool); 7] = [
-    ("email", is_email),
-    ("phone", has_digit),
-    ("uri", |text| !text.is_empty() && !text.contains(char::is_whitespace)),
-    ("uuid", is_uuid),
-    ("date", has_digit),
-    ("time", has_digit),
-    ("date-time", has_digit),
-];
-
 /// Replaces the formats' own checks.
 pub(super) fn add_formats(options: ValidationOptions) -> ValidationOptions {
-    let options = options.should_validate_formats(true);
-    FORMATS.iter().fold(options, |options, (name, check)| options.with_format(*name, *check))
-}
-
-/// The check of a format; `None` for a format of the library.
-pub(super) fn format_check(name: &str) -> Option<fn(&str) -> bool> {
-    FORMATS.iter().find(|(known, _)| *known == name).map(|(_, check)| *check)
-}
-
-fn has_digit(text: &str) -> bool {
-    text.bytes().any(|byte| byte.is_ascii_digit())
+    let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
+    options
+        .should_validate_formats(true)
+        .with_format("email", is_email)
+        .with_format("phone", has_digit)
+        .with_format("uri", |text: &str| !text.is_empty() && !text.contains(char::is_whitespace))
+        .with_format("uuid", is_uuid)
+        .with_format("date", has_digit)
+        .with_format("time", has_digit)
+        .with_format("date-time", has_digit)
 }
 
 fn is_email(text: &str) -> bool {

@@ -8,7 +8,6 @@ mod cache_slot;
 mod check;
 mod compiled;
 mod formats;
-mod plain_values;
 mod reader;
 mod schema_purpose;
 

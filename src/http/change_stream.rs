@@ -92,7 +92,7 @@ impl ChangeStream {
             let page = Box::pin(self.read()).await?;
             self.position = page.next;
             let is_silent = page.items.is_empty();
-            if is_silent && !(page.at_end && !self.wait().await) {
+            if is_silent && (!page.at_end || self.wait().await) {
                 continue;
             }
             if !Box::pin(self.access.can_read(&self.query.systems)).await {

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 /// takes less: its lock is freed after 3 s.
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
-/// Of [`DEAD_AFTER`] so much is left for a request that is sent at the last moment to arrive.
-const MARGIN: Duration = Duration::from_secs(1);
+/// After a heartbeat, writes are sent for so long: the rest of [`DEAD_AFTER`] is left for a request
+/// that is sent at the last moment to arrive.
+const SENDS_FOR: Duration = Duration::from_secs(7);
 
 /// The times of this instance's heartbeats.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl Tenure {
     }
 
     fn is_held(&self, now: Instant) -> bool {
-        self.last_heartbeat.is_none_or(|last| now.saturating_duration_since(last) < DEAD_AFTER - MARGIN)
+        self.last_heartbeat.is_none_or(|last| now.saturating_duration_since(last) < SENDS_FOR)
     }
 
     /// The number of losses so far, for [`is_unbroken`](Self::is_unbroken).

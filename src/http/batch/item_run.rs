@@ -185,14 +185,13 @@ impl ItemRun {
                 return ItemStep::Responded(item, Box::new(outcome));
             }
             if !outcome.is_one_of(&TRANSIENT) {
-                let outcome = match &operation {
-                    Some(operation) => ItemOutcome::of_operation(operation, outcome.system, outcome.action),
-                    None => {
-                        let state = Rc::clone(&self.state.borrow());
-                        let mut gone = refuse(operation_gone(&id).into(), &state, &request);
-                        (gone.system, gone.action) = (outcome.system, outcome.action);
-                        gone
-                    }
+                let outcome = if let Some(operation) = &operation {
+                    ItemOutcome::of_operation(operation, outcome.system, outcome.action)
+                } else {
+                    let state = Rc::clone(&self.state.borrow());
+                    let mut gone = refuse(operation_gone(&id).into(), &state, &request);
+                    (gone.system, gone.action) = (outcome.system, outcome.action);
+                    gone
                 };
                 return ItemStep::Responded(item, Box::new(outcome));
             }

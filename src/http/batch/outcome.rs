@@ -86,9 +86,7 @@ impl ItemOutcome {
             status: status.unwrap_or(202),
             headers,
             body: body.unwrap_or_default(),
-            problem: problem
-                .and_then(|problem| parse_kind(problem))
-                .map(|kind| kind.with_detail("").operation(&operation.id)),
+            problem: problem.and_then(parse_kind).map(|kind| kind.with_detail("").operation(&operation.id)),
             system,
             action,
             is_skipped: false,
