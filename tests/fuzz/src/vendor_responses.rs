@@ -229,17 +229,7 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
             "an update without a version"
         );
     }
-    let before = VendorRecord { fields: RawObject::from(&fields), version: None, warnings: Vec::new() };
-    calls.extend(adapter.plan_delete(id, Some(&before), None).map(|planned| planned.request));
-    if adapter.compares(Action::Delete, id.collection()) {
-        for [version, other] in &versions {
-            let plan = |version| adapter.plan_delete(id, Some(&before), Some(version));
-            if let (Ok(planned), Ok(bound_to_other)) = (plan(version), plan(other)) {
-                assert_ne!(parts(&planned.request), parts(&bound_to_other.request), "a delete without its version");
-                calls.push(planned.request);
-            }
-        }
-    }
+    plan_deletes(adapter, id, &fields, &versions, &mut calls);
     calls.extend(adapter.plan_create(id.collection(), &fields).map(|planned| planned.request));
     for mut call in calls {
         sign(adapter, &mut call);
@@ -266,6 +256,27 @@ fn classify_responses(script: &ScriptedTransport<'_>, id: &RecordId) {
                 }
             }
             None => {}
+        }
+    }
+}
+
+/// Plans deletes with and without a version.
+fn plan_deletes(
+    adapter: &dyn Adapter,
+    id: &RecordId,
+    fields: &Map<String, Value>,
+    versions: &[[Version; 2]],
+    calls: &mut Vec<VendorRequest>,
+) {
+    let before = VendorRecord { fields: RawObject::from(fields), version: None, warnings: Vec::new() };
+    calls.extend(adapter.plan_delete(id, Some(&before), None).map(|planned| planned.request));
+    if adapter.compares(Action::Delete, id.collection()) {
+        for [version, other] in versions {
+            let plan = |version| adapter.plan_delete(id, Some(&before), Some(version));
+            if let (Ok(planned), Ok(bound_to_other)) = (plan(version), plan(other)) {
+                assert_ne!(parts(&planned.request), parts(&bound_to_other.request), "a delete without its version");
+                calls.push(planned.request);
+            }
         }
     }
 }
