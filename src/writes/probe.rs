@@ -34,6 +34,9 @@ pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
 /// wide a margin costs a few queries.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
+/// From the beginning of a create to the time that the vendor gives its record.
+const LONGEST_CREATE: Duration = Duration::from_mins(1);
+
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
 
@@ -345,9 +348,9 @@ impl OutcomeProbe<'_> {
         let matching = adapter.find_matching(self.session, collection, fields).await.ok().flatten()?;
         let is_new = |id: &RecordId| match preexisting_ids {
             Some(preexisting) => !preexisting.iter().any(|old| old == id.as_str()),
-            None => adapter.created_at(id).is_some_and(|created| {
-                is_time_of_create(created.as_millisecond(), write.begun_ms, self.system.policy.timeout)
-            }),
+            None => adapter
+                .created_at(id)
+                .is_some_and(|created| is_time_of_create(created.as_millisecond(), write.begun_ms)),
         };
         if preexisting_ids.is_none() && !adapter.capabilities().ids_are_timestamped {
             return None;
@@ -360,8 +363,8 @@ impl OutcomeProbe<'_> {
 /// Whether an id of this time can be that of a create that began at `begun_ms`. A later time shows
 /// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id shows whether
 /// its record was there before.
-fn is_time_of_create(created_ms: i64, begun_ms: i64, request_timeout: Duration) -> bool {
-    let longest = i64::try_from(request_timeout.as_millis()).unwrap_or(i64::MAX);
+fn is_time_of_create(created_ms: i64, begun_ms: i64) -> bool {
+    let longest = i64::try_from(LONGEST_CREATE.as_millis()).unwrap_or(i64::MAX);
     (begun_ms..=begun_ms.saturating_add(longest)).contains(&created_ms)
 }
 
@@ -371,11 +374,10 @@ mod tests {
 
     #[test]
     fn an_id_is_new_only_if_its_time_is_within_the_request() {
-        let timeout = Duration::from_secs(10);
         for (created_ms, expected) in
-            [(99_999, false), (100_000, true), (110_000, true), (110_001, false), (3_700_000, false)]
+            [(99_999, false), (100_000, true), (160_000, true), (160_001, false), (3_700_000, false)]
         {
-            assert_eq!(is_time_of_create(created_ms, 100_000, timeout), expected, "{created_ms}");
+            assert_eq!(is_time_of_create(created_ms, 100_000), expected, "{created_ms}");
         }
     }
 }
