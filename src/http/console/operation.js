@@ -4,6 +4,9 @@ import { curl, get, getIfAllowed, request } from './api.js';
 import { age, command, el, facts, notice, pageLink, problemLink, recordLink, state, table, time } from './dom.js';
 
 const POLL = 2_000;
+/** How often, and how long at most, the page looks for the result of a check. */
+const CHECK_POLL = 300;
+const CHECK_TIME = 12_000;
 /** How long a write may run before a person may decide it, in milliseconds. */
 const DECIDABLE_AFTER = 60_000;
 
@@ -25,7 +28,7 @@ export async function operation({ id, signal, reload }) {
       ['History', pageLink('of this record', 'record', { system: shown.system, id: shown.record })],
     ]),
     ...problemPart(shown.problem), ...warningPart(shown.warnings),
-    ...ledgerPart(entries), ...decisionPart(shown, path, reload),
+    ...ledgerPart(entries), ...decisionPart(shown, path, signal, reload),
     el('h2', {}, 'The same with curl'), command(curl('GET', path)),
   ];
 }
@@ -86,19 +89,36 @@ function ledgerPart(page) {
   ];
 }
 
-function decisionPart(shown, path, reload) {
+/** Has the write checked once more, and waits for what is found. */
+async function checkAgain(shown, path, signal) {
+  await request('POST', `${path}/settle`, {});
+  const until = Date.now() + CHECK_TIME;
+  let now;
+  do {
+    await new Promise((resolve) => setTimeout(resolve, CHECK_POLL));
+    now = await get(path, {}, signal);
+  } while (now.state === shown.state && Date.now() < until);
+}
+
+function decisionPart(shown, path, signal, reload) {
   const isUnresolved = shown.state === 'running' || shown.state === 'unknown';
   if (!isUnresolved) return [];
   const status = el('div', {});
-  const act = async (method, target, body) => {
+  const attempt = async (action) => {
     try {
-      await request(method, target, { body });
-      reload();
+      await action();
+      if (!signal.aborted) reload();
     } catch (error) {
       status.replaceChildren(notice('bad', error.message, ' ', problemLink(error.name)));
     }
   };
-  const check = el('button', { type: 'button', class: 'first', click: () => act('POST', `${path}/settle`) }, 'Check again now');
+  const act = (method, target, body) => attempt(() => request(method, target, { body }));
+  const check = el('button', {
+    type: 'button', class: 'first', click: () => {
+      status.replaceChildren(notice('', 'The record is read again …'));
+      attempt(() => checkAgain(shown, path, signal));
+    },
+  }, 'Check again now');
   return [
     el('h2', {}, 'Check it again'),
     el('p', {}, 'The gateway reads the record again and decides by what it shows. Nothing is written that it would not write by itself.'),
