@@ -15,7 +15,6 @@ use serde_json::{Number, Value};
 
 use super::json_error::JsonError;
 use super::json_members::{MAX_DEPTH, Member, OpenedObject, TYPICAL_MEMBERS, validate_names};
-use super::json_scan::{scan_object, scan_objects};
 
 /// Parses a whole text: UTF-8, JSON, no duplicate member name at any depth (RFC 8259 §4), no lone
 /// surrogate, at most 64 levels. Numbers keep their form.
@@ -36,9 +35,6 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
 
 /// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does.
 pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
-    if let Some(object) = scan_object(text, None) {
-        return Ok(object.members);
-    }
     let object = read_members(text, None)?;
     validate_members(&object.members, 1)?;
     Ok(object.members)
@@ -47,9 +43,6 @@ pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
 /// Reads the members of the objects of a whole text that must be an array of objects, checked as
 /// [`parse_strict`] does, in one pass.
 pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError> {
-    if let Some(objects) = scan_objects(text) {
-        return Ok(objects);
-    }
     let objects: Vec<PlainObject<'_>> = serde_json::from_str(text)?;
     for PlainObject(members) in &objects {
         validate_names(members)?;
@@ -64,9 +57,6 @@ pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError
 /// `None` if the text is not an object, if that member is not an object, or if [`parse_strict`]
 /// rejects the text.
 pub(super) fn read_object_opening<'a>(text: &'a str, opened: &'static str) -> Option<OpenedObject<'a>> {
-    if let Some(object) = scan_object(text, Some(opened)) {
-        return Some(object);
-    }
     let object = read_members(text, Some(opened)).ok()?;
     let inner = object.opened.as_deref().unwrap_or_default();
     validate_names(inner).ok()?;

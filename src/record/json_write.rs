@@ -33,7 +33,7 @@ fn write_escaped(text: &mut String, string: &str) {
 
 /// Whether a JSON string can hold this byte only as an escape (RFC 8259 §7).
 #[inline]
-pub(super) fn is_special(byte: u8) -> bool {
+fn is_special(byte: u8) -> bool {
     byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 

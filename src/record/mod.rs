@@ -14,7 +14,6 @@ mod json_error;
 mod json_members;
 mod json_parse;
 mod json_pointer;
-mod json_scan;
 mod json_write;
 mod list_condition;
 mod nearest;

@@ -17,7 +17,6 @@ use serde_json::{Map, Value};
 use super::json_error::JsonError;
 use super::json_members::Member;
 use super::json_parse::{parse_unchecked, read_object, read_object_opening, read_objects};
-use super::json_scan::is_plain_json;
 use super::json_write::{JsonObjectWriter, write_json, write_json_string};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
@@ -25,11 +24,12 @@ use super::json_write::{JsonObjectWriter, write_json, write_json_string};
 pub struct RawJson(ByteString);
 
 impl RawJson {
-    /// A whole text that is JSON, ambiguous nowhere, and without white space around it; `None` for
-    /// any other.
+    /// A whole text that is JSON, without white space around it; `None` for any other.
     #[must_use]
     pub fn of_whole(body: &Bytes) -> Option<Self> {
-        ByteString::try_from(body.clone()).ok().filter(|text| is_plain_json(text)).map(Self)
+        let text = ByteString::try_from(body.clone()).ok()?;
+        let is_whole = serde_json::from_str::<&RawValue>(&text).is_ok_and(|value| value.get().len() == text.len());
+        is_whole.then_some(Self(text))
     }
 
     /// The text.
