@@ -171,11 +171,12 @@ pub enum LedgerCommand {
     },
 }
 
-/// Parses 64 hexadecimal digits; returns them in lower case.
+/// Parses the end of a period: a time with a zone.
 fn parse_until(text: &str) -> Result<jiff::Timestamp, &'static str> {
     parse_time(text).ok_or("it must be a time with a zone, such as 2026-01-31T00:00:00Z")
 }
 
+/// Parses 64 hexadecimal digits; returns them in lower case.
 fn parse_hash(text: &str) -> Result<String, String> {
     let mut bytes = [0; 32];
     const_hex::decode_to_slice(text, &mut bytes).map_err(|_| "expected 64 hexadecimal digits".to_owned())?;

@@ -43,9 +43,6 @@ pub(super) fn find_errors(
     found
 }
 
-/// So many unknown members get a suggestion; more are no slips of the pen.
-const MAX_SUGGESTIONS: usize = 20;
-
 struct ErrorTranslator<'f> {
     schema: &'f RecordSchema,
     purpose: SchemaPurpose,
@@ -60,7 +57,7 @@ impl<'f> ErrorTranslator<'f> {
         for name in members.keys() {
             spellings.entry(name.to_ascii_lowercase()).or_default().push(name);
         }
-        Self { schema, purpose, spellings, suggestions_left: Cell::new(MAX_SUGGESTIONS) }
+        Self { schema, purpose, spellings, suggestions_left: Cell::new(FieldError::MAX_SUGGESTIONS) }
     }
 
     fn translate(&self, error: &ValidationError<'_>) -> Vec<FieldError> {

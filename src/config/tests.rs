@@ -559,8 +559,8 @@ fn a_collection_has_the_form_of_its_vendor() {
 fn every_vendor_takes_its_own_collections_and_no_others() {
     for factory in VENDORS {
         let own = factory.capabilities.id_example.rsplit_once(':').expect("collection:key").0;
-        let secrets = factory.settings.iter().filter(|one| one.default.is_none());
-        let keys: Vec<String> = secrets.map(|one| format!("{}='x'\n", one.key)).collect();
+        let required = factory.settings.iter().filter(|one| one.default.is_none());
+        let keys: Vec<String> = required.map(|one| format!("{}='x'\n", one.key)).collect();
         let keys = keys.concat();
         let with = |collection: &str| {
             let vendor = factory.vendor;

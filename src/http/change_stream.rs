@@ -92,8 +92,11 @@ impl ChangeStream {
             let page = Box::pin(self.read()).await?;
             self.position = page.next;
             let is_silent = page.items.is_empty();
-            if is_silent && (!page.at_end || self.wait().await) {
-                continue;
+            if is_silent {
+                let is_heartbeat_due = page.at_end && !self.wait().await;
+                if !is_heartbeat_due {
+                    continue;
+                }
             }
             if !Box::pin(self.access.can_read(&self.query.systems)).await {
                 return None;

@@ -17,6 +17,7 @@ use crate::system::{RecordPage, RecordView};
 use crate::transport::JSON;
 
 /// Responses to writes and problems are not stored by caches.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// Records are revalidated each time, and never transformed: a weakened tag could not be sent back
 /// (http-rules 13, 112).

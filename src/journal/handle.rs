@@ -81,7 +81,7 @@ impl Journal {
             stop: Notify::new(),
             head: watch::Sender::new(0),
             floor: Mutex::new(None),
-            tenure: Mutex::default(),
+            ownership: Mutex::default(),
         });
         let (command_tx, command_rx) = mpsc::unbounded_channel();
         let (started_tx, started) = oneshot::channel();
@@ -114,12 +114,13 @@ impl Journal {
         self.inner.location.is_shared()
     }
 
-    /// Whether a write that begins now is still this process's own, at any later time. Another
-    /// replica takes over the writes of one that has not reached the database for 8 s.
-    pub fn tenure(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let losses = self.inner.shared.lock_tenure().losses();
+    /// A check for a write that begins now: whether it is still this process's own. Another replica
+    /// takes over the writes of one that has not reached the database for 8 s; the check fails from
+    /// 7 s on, and after such a pause.
+    pub fn ownership_check(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let epoch = self.inner.shared.lock_ownership().epoch();
         let shared = Arc::clone(&self.inner.shared);
-        move || shared.lock_tenure().is_unbroken(losses, Instant::now())
+        move || shared.lock_ownership().is_unbroken(epoch, Instant::now())
     }
 
     /// How long an idempotency key replays its outcome.

@@ -124,9 +124,10 @@ pub struct IdempotencyClaim {
     pub caller: String,
     /// The key, unquoted.
     pub key: String,
-    /// BLAKE3 over method, path, `If-Match` and body.
+    /// What the key is bound to: BLAKE3 over method, path, `If-Match`, body and `If-Plan`.
     pub fingerprint: [u8; 32],
-    /// Whether its write is an item of an asynchronous batch, whose keys live as long as it does.
+    /// Whether it belongs to an asynchronous batch or to one of its items: it is kept as long as the
+    /// batch is.
     pub is_of_stored_batch: bool,
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::{Notify, watch};
 
 use super::blocking_index::BlockingIndex;
 use super::model::{Durability, Intent, JournalMetrics};
-use super::tenure::Tenure;
+use super::ownership::Ownership;
 
 /// The settings, counters and flags that handles and the writer share.
 pub(super) struct Shared {
@@ -31,7 +31,7 @@ pub(super) struct Shared {
     /// The number of the newest entry that this instance has seen.
     pub(super) head: watch::Sender<i64>,
     pub(super) floor: Mutex<Option<FeedFloor>>,
-    pub(super) tenure: Mutex<Tenure>,
+    pub(super) ownership: Mutex<Ownership>,
 }
 
 /// How long a key replays an outcome, in milliseconds.
@@ -68,9 +68,9 @@ impl Shared {
         self.floor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lock_tenure(&self) -> MutexGuard<'_, Tenure> {
+    pub(super) fn lock_ownership(&self) -> MutexGuard<'_, Ownership> {
         // Poisoning is harmless: each critical section is one assignment.
-        self.tenure.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ownership.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest entry that this instance has seen has this number, or a later one.

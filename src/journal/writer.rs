@@ -17,8 +17,8 @@ use super::database::{Database, Session, retry_until};
 use super::error::{DbError, JournalError};
 use super::group_needs::GroupNeeds;
 use super::model::{BeginResult, InterimResponse, Outcome};
+use super::ownership::DEAD_AFTER;
 use super::shared::Shared;
-use super::tenure::DEAD_AFTER;
 use super::verdict::VerdictResult;
 use super::writer_rows::StoredOperation;
 use super::writer_state::WriterState;
@@ -73,7 +73,7 @@ impl Writer {
         let session = retry_until(end, async || database.connect(&shared, &mut state).await).await?;
         if database.is_shared() {
             let now = Instant::now();
-            shared.lock_tenure().renew(now, now);
+            shared.lock_ownership().renew(now, now);
         }
         shared.advance_head(state.head.seq);
         Ok(Self {
@@ -168,7 +168,7 @@ impl Writer {
         self.shared.advance_head(self.state.head.seq);
         self.last_heartbeat = Instant::now();
         if self.database.is_shared() {
-            self.shared.lock_tenure().renew(start, Instant::now());
+            self.shared.lock_ownership().renew(start, Instant::now());
             self.adopts_from = Instant::now() + DEAD_AFTER;
         }
         Ok(())
@@ -214,7 +214,7 @@ impl Writer {
         if changes.heartbeat {
             self.last_heartbeat = start;
             if self.database.is_shared() {
-                self.shared.lock_tenure().renew(start, Instant::now());
+                self.shared.lock_ownership().renew(start, Instant::now());
             }
         }
         self.report(&changes, start);

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use super::json_error::JsonError;
 use super::json_members::Member;
 use super::json_parse::{parse_unchecked, read_object, read_object_opening, read_objects};
-use super::json_write::{JsonObjectWriter, write_json, write_json_string};
+use super::json_write::{JsonObjectWriter, write_json};
 
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,15 +243,7 @@ impl From<&Map<String, Value>> for RawObject {
 /// Serialized as pairs of names and values: the stored form of a write's recovery data.
 impl Serialize for RawObject {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut text = String::with_capacity(1024);
-        for (name, value) in self.iter() {
-            text.push_str(if text.is_empty() { "[[" } else { "],[" });
-            write_json_string(&mut text, name);
-            text.push(',');
-            text.push_str(value.as_str());
-        }
-        text.push_str(if text.is_empty() { "[]" } else { "]]" });
-        RawJson(text.into()).serialize(serializer)
+        serializer.collect_seq(self.iter())
     }
 }
 

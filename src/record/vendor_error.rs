@@ -195,6 +195,10 @@ impl FieldError {
         Self { is_in_model: true, ..Self::new(pointer, detail) }
     }
 
+    /// How many unknown members of one request get a suggestion: each costs a comparison with every
+    /// known name, and more are no slips of the pen.
+    pub const MAX_SUGGESTIONS: usize = 20;
+
     /// The error of a member of `fields` that the record does not have. `known` are those that it
     /// has.
     #[must_use]

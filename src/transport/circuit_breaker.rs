@@ -262,5 +262,4 @@ impl<T: Layer> Layer for BreakerLayer<T> {
 }
 
 #[cfg(test)]
-#[path = "circuit_breaker_tests.rs"]
 mod tests;

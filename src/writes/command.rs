@@ -59,7 +59,7 @@ impl Handling {
 pub struct IdempotencyKey {
     /// The key, unquoted: 1 to 255 visible ASCII characters.
     pub key: String,
-    /// BLAKE3 over method, path, `If-Match` and body.
+    /// What the key is bound to: BLAKE3 over method, path, `If-Match`, body and `If-Plan`.
     pub fingerprint: [u8; 32],
     /// Whether the write is an item of an asynchronous batch.
     pub is_of_stored_batch: bool,

@@ -93,8 +93,8 @@ pub(super) fn outcome_from_key(
             plan_changed(system, vec![PlanPart::Calls]).into()
         }
         IdempotencyState::Mismatch => {
-            let detail = "This Idempotency-Key was used before with another method, path, If-Match or body. Use a \
-                          new key for a new request.";
+            let detail = "This Idempotency-Key was used before with another method, path, If-Match, If-Plan or \
+                          body. Use a new key for a new request.";
             ProblemKind::IdempotencyKeyReused.with_detail(detail).into()
         }
         IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {

@@ -32,10 +32,10 @@ pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
 
 /// How far the store's clock, which that age is measured with, may be ahead of this process's. Too
 /// wide a margin costs a few queries.
-const CLOCK_SKEW: Duration = Duration::from_secs(10);
+const VERDICT_MARGIN: Duration = Duration::from_secs(10);
 
-/// From the beginning of a create to the time that the vendor gives its record.
-const LONGEST_CREATE: Duration = Duration::from_mins(1);
+/// The most time between the gateway's begin of a create and the time in its record's id.
+const MAX_CREATE_TIME: Duration = Duration::from_mins(1);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
@@ -142,7 +142,7 @@ impl OutcomeProbe<'_> {
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
     async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
-        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_RESOLVE.saturating_sub(CLOCK_SKEW) {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_RESOLVE.saturating_sub(VERDICT_MARGIN) {
             return;
         }
         write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
@@ -364,7 +364,7 @@ impl OutcomeProbe<'_> {
 /// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id shows whether
 /// its record was there before.
 fn is_time_of_create(created_ms: i64, begun_ms: i64) -> bool {
-    let longest = i64::try_from(LONGEST_CREATE.as_millis()).unwrap_or(i64::MAX);
+    let longest = i64::try_from(MAX_CREATE_TIME.as_millis()).unwrap_or(i64::MAX);
     (begun_ms..=begun_ms.saturating_add(longest)).contains(&created_ms)
 }
 

@@ -35,8 +35,8 @@ const MAX_ADOPT_BATCH: usize = 256;
 /// The pause before a write is tried again whose resolution panicked.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// How much the clock of a store that replicas share and that of the process that stored an intent
-/// may differ.
-const MAX_CLOCK_DIFFERENCE: Duration = Duration::from_secs(2);
+/// may differ. Clocks that a time service keeps differ by less.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 
 /// Resolves the writes of the queue and those of dead processes, until the gateway is
 /// dropped.
@@ -93,8 +93,8 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
         abandon(services, &orphan.operation, None, "its stored intent cannot be read").await;
         return;
     };
-    let clock_difference = if services.journal.is_shared() { MAX_CLOCK_DIFFERENCE } else { Duration::ZERO };
-    if may_be_refused(orphan.stored_ms, intent.deadline_ms, clock_difference) {
+    let clock_skew = if services.journal.is_shared() { MAX_CLOCK_SKEW } else { Duration::ZERO };
+    if may_be_stored_late(orphan.stored_ms, intent.deadline_ms, clock_skew) {
         intent.resendable_request = None;
     }
     tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
@@ -113,11 +113,11 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
     services.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
 }
 
-/// Whether an intent may have been stored after its caller's deadline, by the clock of its process:
-/// that did not send it any more, and its caller got a response that says so. An intent that was
-/// sent all the same loses nothing but its repetition. One without a deadline is never late.
-fn may_be_refused(stored_ms: Option<i64>, deadline_ms: Option<i64>, clock_difference: Duration) -> bool {
-    let difference_ms = i64::try_from(clock_difference.as_millis()).unwrap_or(i64::MAX);
+/// Whether the intent may have been stored after its caller's deadline, by the clock of its process:
+/// then that process did not send it, and responded that nothing was sent. An intent that was sent
+/// all the same loses nothing but its repetition. One without a deadline is never late.
+fn may_be_stored_late(stored_ms: Option<i64>, deadline_ms: Option<i64>, clock_skew: Duration) -> bool {
+    let difference_ms = i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX);
     let Some(deadline_ms) = deadline_ms else { return false };
     stored_ms.is_none_or(|stored_ms| stored_ms.saturating_add(difference_ms) >= deadline_ms)
 }
@@ -235,8 +235,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_intent_near_its_deadline_is_not_sent_by_another_process() {
-        let (deadline, same, other) = (1_700_000_030_000, Duration::ZERO, MAX_CLOCK_DIFFERENCE);
+    fn an_intent_may_be_late_within_the_clock_skew_of_its_deadline() {
+        let (deadline, same, other) = (1_700_000_030_000, Duration::ZERO, MAX_CLOCK_SKEW);
         for (stored, of_one_clock, of_two_clocks) in [
             (Some(deadline - 30_000), false, false),
             (Some(deadline - 2001), false, false),
@@ -248,11 +248,11 @@ mod tests {
             (Some(i64::MAX), true, true),
             (None, true, true),
         ] {
-            assert_eq!(may_be_refused(stored, Some(deadline), same), of_one_clock, "{stored:?}");
-            assert_eq!(may_be_refused(stored, Some(deadline), other), of_two_clocks, "{stored:?}");
+            assert_eq!(may_be_stored_late(stored, Some(deadline), same), of_one_clock, "{stored:?}");
+            assert_eq!(may_be_stored_late(stored, Some(deadline), other), of_two_clocks, "{stored:?}");
         }
         for stored in [None, Some(0), Some(i64::MAX)] {
-            assert!(!may_be_refused(stored, None, other), "{stored:?}");
+            assert!(!may_be_stored_late(stored, None, other), "{stored:?}");
         }
     }
 }

@@ -234,7 +234,7 @@ fn is_retried_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
     (write.if_match_any || write.prefer.rebase) && problem.name == ProblemKind::PreconditionFailed
 }
 
-/// The same, for a caller that accepts any state.
+/// Whether another writer changed the record, for a write with `If-Match: *`.
 fn is_if_match_any_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
     write.if_match_any && problem.name == ProblemKind::PreconditionFailed
 }

@@ -61,7 +61,7 @@ impl<'t> WriteTask<'t> {
             command,
             context,
             session: VendorSession::new(system, context),
-            fence: services.journal.is_shared().then(|| Fence::new(services.journal.tenure())),
+            fence: services.journal.is_shared().then(|| Fence::new(services.journal.ownership_check())),
             sent_operation,
             responder: RefCell::new(responder),
             handed_off: Cell::new(false),

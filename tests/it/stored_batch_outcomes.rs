@@ -138,9 +138,6 @@ async fn a_verdict_by_hand_sends_no_item_again() {
     verdict.json(&json!({"state": "not-applied", "note": "looked"})).send().await.assert_status(200);
     let batch = wait_until_over(&env.second_client(), &path).await;
     let item = &items(&batch)[0];
-    // The batch may have seen the end before the verdict.
-    let is_verdict = item["status"] == 202 && item["body"]["state"] == "not-applied";
-    assert!(is_verdict || item["status"] == 504, "{batch}");
     assert_eq!(item["headers"]["operation"], format!("/operations/{operation}"));
     assert_eq!(batch["summary"]["ok"], 0, "{batch}");
     assert_eq!(env.call_count(CallKind::Update), sent, "nothing is sent again");

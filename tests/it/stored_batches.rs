@@ -250,7 +250,6 @@ async fn a_stored_batch_that_cannot_be_read_ends_as_unknown() {
         assert!(Instant::now() < until, "{} batches stay open", count_open());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert_eq!(process.log().matches("a stored batch cannot be read").count(), 2, "it is over");
 }
 
 #[actix_web::test]

@@ -3,13 +3,14 @@
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
+use actix_web::HttpResponse;
 use actix_web::http::{Method, Uri};
 use futures_util::FutureExt as _;
 
 use super::outcome::ItemOutcome;
 use crate::http::caller_quota;
 use crate::http::context::RequestContext;
-use crate::http::error::{ApiError, HandlerResult};
+use crate::http::error::ApiError;
 use crate::http::handlers::{previews, record_reads, record_writes};
 use crate::http::item_request::ItemRequest;
 use crate::http::middleware::{ProblemTarget, add_common_headers, panic_to_problem, render_problem};
@@ -21,14 +22,14 @@ use crate::metrics::RequestAction::{self, Create, Delete, List, Preview, Read, U
 use crate::problem::ProblemKind;
 
 /// Handles an item on the path of `route`. `batch` is the state of the request that brought it. An
-/// item that waits for its caller's limits begins only if `may_begin` still says so.
+/// item that waits for its caller's limits begins only if it still `may_begin`, else it is `None`.
 pub(in crate::http) async fn respond(
     batch: &Rc<RequestState>,
     route: &Rc<Route>,
     item: ItemRequest,
     mode: WriteMode,
     may_begin: &dyn Fn() -> bool,
-) -> ItemOutcome {
+) -> Option<ItemOutcome> {
     let item = Rc::new(item);
     let system = item.system(&batch.api);
     let is_previewed = mode == WriteMode::Preview && item.method != Method::GET;
@@ -42,13 +43,14 @@ pub(in crate::http) async fn respond(
         Ok(result) => result,
         Err(panic) => Err(panic_to_problem(&*panic).into()),
     };
-    match result {
-        Ok(mut response) => {
+    Some(match result {
+        Ok(response) => {
+            let mut response = response?;
             add_common_headers(response.headers_mut(), &state);
             ItemOutcome::new(response, None, &state)
         }
         Err(error) => refuse(error, &state, &item),
-    }
+    })
 }
 
 /// The response to an item that failed.
@@ -68,7 +70,7 @@ async fn handle(
     (action, is_previewed): (RequestAction, bool),
     context: RequestContext,
     may_begin: &dyn Fn() -> bool,
-) -> HandlerResult {
+) -> Result<Option<HttpResponse>, ApiError> {
     if let Some(uri) = context.item().and_then(|item| item.path.parse::<Uri>().ok()) {
         request_target::validate(&uri)?;
     }
@@ -77,9 +79,9 @@ async fn handle(
     }
     let _place = caller_quota::admit_item(context.state(), batch).await?;
     if !may_begin() {
-        return Err(ProblemKind::Overloaded.with_detail("its batch was stopped before this item began").into());
+        return Ok(None);
     }
-    match action {
+    let handled = match action {
         Create if is_previewed => previews::preview_create(&context).await,
         Update if is_previewed => previews::preview_update(&context).await,
         Delete if is_previewed => previews::preview_delete(&context).await,
@@ -89,5 +91,6 @@ async fn handle(
         Update => record_writes::update(context).await,
         Delete => record_writes::delete(context).await,
         _ => Err(ProblemKind::InternalError.with_detail("the batch has a path without a handler").into()),
-    }
+    };
+    handled.map(Some)
 }

@@ -26,7 +26,7 @@ const MAX_POLL: Duration = Duration::from_secs(1);
 const MAX_MISSING: Duration = Duration::from_mins(1);
 
 /// Problems of a response that say nothing of the write, and that another attempt may not meet.
-const TRANSIENT: [ProblemKind; 3] =
+const RETRYABLE_PROBLEMS: [ProblemKind; 3] =
     [ProblemKind::OperationInProgress, ProblemKind::Overloaded, ProblemKind::QuotaExceeded];
 
 /// What all items of a batch share.
@@ -105,7 +105,7 @@ impl ItemRun {
                 }
                 request.replays_only = true;
             }
-            let Some(outcome) = self.respond(&route, &request).await else { return ItemStep::NotBegun(item) };
+            let Some(outcome) = self.attempt(&route, &request).await else { return ItemStep::NotBegun(item) };
             if !self.context.is_stored {
                 // The write may continue without its caller.
                 share.release_slot();
@@ -135,16 +135,11 @@ impl ItemRun {
     }
 
     /// The response to the item; `None` where its batch was stopped while it waited to begin.
-    async fn respond(&self, route: &Rc<Route>, request: &ItemRequest) -> Option<ItemOutcome> {
+    async fn attempt(&self, route: &Rc<Route>, request: &ItemRequest) -> Option<ItemOutcome> {
         // What the caller may do can change while an item waits.
         let state = Rc::clone(&self.state.borrow());
-        let is_refused = Cell::new(false);
-        let may_begin = || {
-            is_refused.set(self.stop.get().is_some() && !request.replays_only);
-            !is_refused.get()
-        };
-        let outcome = respond(&state, route, request.clone(), self.context.mode, &may_begin).await;
-        (!is_refused.get()).then_some(outcome)
+        let may_begin = || self.stop.get().is_none() || request.replays_only;
+        respond(&state, route, request.clone(), self.context.mode, &may_begin).await
     }
 
     /// The operation of the item, if the outcome leaves open how it ends.
@@ -179,12 +174,12 @@ impl ItemRun {
         let operation = ended_operation(self.context.state.api.gateway.journal(), &id).await;
         request.replays_only = true;
         loop {
-            let Some(mut outcome) = self.respond(route, &request).await else { return ItemStep::NotBegun(item) };
+            let Some(mut outcome) = self.attempt(route, &request).await else { return ItemStep::NotBegun(item) };
             if outcome.operation().as_ref() == Some(&id) && !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
                 outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
                 return ItemStep::Responded(item, Box::new(outcome));
             }
-            if !outcome.is_one_of(&TRANSIENT) {
+            if !outcome.is_one_of(&RETRYABLE_PROBLEMS) {
                 let outcome = if let Some(operation) = &operation {
                     ItemOutcome::of_operation(operation, outcome.system, outcome.action)
                 } else {
@@ -243,9 +238,8 @@ pub(super) fn not_begun_problem(stop: Option<StopReason>) -> Problem {
             "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
              send fewer items, or Accept: application/x-ndjson"
         }
-        Some(StopReason::Cancelled) | None => {
-            "the batch's time was over before this item began, so nothing was sent; send it again"
-        }
+        Some(StopReason::Cancelled) => "the batch was cancelled before this item began, so nothing was sent",
+        None => "the batch's time was over before this item began, so nothing was sent; send it again",
     };
     ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1))
 }

@@ -14,11 +14,12 @@ use crate::http::headers::names;
 use crate::http::item_request::system_of;
 use crate::http::middleware::{ProblemTarget, add_common_headers, render_problem};
 use crate::http::request_state::RequestState;
+use crate::http::response;
 use crate::metrics::{RequestAction, RequestOutcome, SystemIndex};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{JsonObjectWriter, Operation, OperationId, OperationState};
 
-const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static(response::PROBLEM_JSON);
 /// The shortest wait for a caller's limits.
 const MIN_QUOTA_PAUSE: Duration = Duration::from_millis(20);
 
@@ -72,9 +73,7 @@ impl ItemOutcome {
         let problem = operation.problem.as_ref().and_then(Value::as_object);
         let status = problem.and_then(|problem| problem.get("status")?.as_u64()?.try_into().ok());
         let mut headers = HeaderMap::new();
-        if let Ok(path) = HeaderValue::try_from(format!("/operations/{}", operation.id)) {
-            headers.insert(names::OPERATION, path);
-        }
+        response::append_header(&mut headers, names::OPERATION, operation.id.path());
         let body = match (status, problem) {
             (Some(_), Some(problem)) => {
                 headers.insert(CONTENT_TYPE, PROBLEM_JSON);

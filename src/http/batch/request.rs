@@ -6,11 +6,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use actix_web::http::Method;
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use bytes::Bytes;
 
 use super::routes::ItemRoutes;
-use crate::http::headers::WriteHeaders;
+use crate::http::headers::{WriteHeaders, names};
 use crate::http::item_request::{PathParams, segment};
 use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
@@ -24,16 +24,20 @@ const DEFAULT_CONCURRENCY: usize = 8;
 const MAX_ID_LEN: usize = 64;
 
 /// The headers of an item.
-const ITEM_HEADERS: [&str; 8] = [
-    "if-match",
-    "if-none-match",
-    "prefer",
-    "accept-loss",
-    "require-guarantee",
-    "idempotency-key",
-    "if-plan",
-    "content-type",
+const ITEM_HEADERS: [HeaderName; 8] = [
+    IF_MATCH,
+    IF_NONE_MATCH,
+    names::PREFER,
+    names::ACCEPT_LOSS,
+    names::REQUIRE_GUARANTEE,
+    names::IDEMPOTENCY_KEY,
+    names::IF_PLAN,
+    CONTENT_TYPE,
 ];
+
+fn item_header_names() -> String {
+    ITEM_HEADERS.each_ref().map(HeaderName::as_str).join(", ")
+}
 
 /// A parsed batch.
 pub(in crate::http) struct BatchRequest {
@@ -257,8 +261,8 @@ fn parse_headers(at: &str, raw: &RawJson) -> Result<HeaderMap, Problem> {
     for (name, value) in members.iter() {
         let at = json_pointer(at, &[name]);
         let lower = name.to_ascii_lowercase();
-        if !ITEM_HEADERS.contains(&lower.as_str()) {
-            return Err(malformed(&at, &format!("is no header of an item; those are {}", ITEM_HEADERS.join(", "))));
+        if ITEM_HEADERS.iter().all(|known| known.as_str() != lower) {
+            return Err(malformed(&at, &format!("is no header of an item; those are {}", item_header_names())));
         }
         let text = value.to_text().ok_or_else(|| malformed(&at, "must be a string"))?;
         let value = HeaderValue::from_str(&text).map_err(|_| malformed(&at, "is no value of a header"))?;

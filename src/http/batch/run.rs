@@ -99,12 +99,19 @@ impl Runner {
         }
         self.schedule.restore(item);
         let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
-        match operation.filter(|_| ended.status == 202) {
+        let queued = operation.filter(|_| ended.status == 202);
+        self.end_item(item, queued, is_success(ended.status), ended.is_failure);
+    }
+
+    /// Ends an item that has its response. Those that depend on a queued write wait for its end.
+    fn end_item(&mut self, item: usize, queued: Option<OperationId>, is_success: bool, is_failure: bool) {
+        match queued {
             Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-            Some(_) => self.schedule.end(item, !ended.is_failure),
-            None => self.schedule.end(item, is_success(ended.status)),
+            // A write that continues is no failure, and nothing waits for it.
+            Some(_) => self.schedule.end(item, !is_failure),
+            None => self.schedule.end(item, is_success),
         }
-        if ended.is_failure {
+        if is_failure {
             self.schedule.fail(item);
         }
     }
@@ -215,15 +222,7 @@ impl Runner {
             ItemStep::Responded(item, outcome) => {
                 self.running -= 1;
                 self.keep_result(item, &outcome);
-                match outcome.queued_operation() {
-                    Some(operation) if self.schedule.has_followers(item) => self.follow(item, operation),
-                    // A write that continues is no failure, and nothing waits for it.
-                    Some(_) => self.schedule.end(item, !outcome.is_failure()),
-                    None => self.schedule.end(item, outcome.is_success()),
-                }
-                if outcome.is_failure() {
-                    self.schedule.fail(item);
-                }
+                self.end_item(item, outcome.queued_operation(), outcome.is_success(), outcome.is_failure());
                 Some((item, *outcome))
             }
             ItemStep::NotBegun(item) => {

@@ -20,6 +20,7 @@ use crate::http::error::HandlerResult;
 use crate::http::headers::{
     self,
     accept::{self, FeedFormat},
+    names,
 };
 use crate::http::openapi::{ChangeListParams, LastEventId};
 use crate::http::query::QueryParams;
@@ -28,8 +29,6 @@ use crate::http::state::SharedApiState;
 use crate::http::stream_access::StreamAccess;
 use crate::journal::{ChangeQuery, ChangeRead, ChangeStart, FeedEvent};
 use crate::problem::{Problem, ProblemKind};
-
-const LAST_EVENT_ID: &str = "last-event-id";
 
 /// A part of the feed of changes.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -128,7 +127,7 @@ impl Feed {
 /// `Last-Event-ID`, which a browser sends when it connects to a stream again. It says more than the
 /// `since` in the address, which is that of the first connection.
 fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let Some(value) = headers.get(names::LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return Ok(None) };
     let text = value.to_str().map_err(|_| ProblemKind::MalformedRequest.with_detail("Last-Event-ID is not text"))?;
     Ok(Some(text))
 }
@@ -193,7 +192,7 @@ async fn stream(context: &RequestContext, shared: &Arc<SharedApiState>, feed: Fe
         },
     };
     let mut response = HttpResponse::Ok();
-    response.insert_header(response::NO_STORE).insert_header(("X-Accel-Buffering", "no"));
+    response.insert_header(response::NO_STORE).insert_header((names::X_ACCEL_BUFFERING, "no"));
     response.content_type("text/event-stream");
     if context.method() == Method::HEAD {
         return Ok(response.finish());

@@ -94,10 +94,10 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
     let mut shown = match wait_for_end(context, &id, raw.len(), wait).await {
         Ok(Some(shown)) => shown,
         // The batch runs, whether or not the store can be read now.
-        Ok(None) | Err(_) => match find(context, &id).await {
-            Ok(batch) => {
-                respond_accepted(context, &batch).await.unwrap_or_else(|_| accepted_unread(&id, &head, raw.len()))
-            }
+        Ok(None) | Err(_) => match read_accepted(context, &id).await {
+            Ok(shown) => shown,
+            // The first batch may be over.
+            Err(error) if is_repetition => return Err(error),
             Err(_) => accepted_unread(&id, &head, raw.len()),
         },
     };
@@ -105,6 +105,11 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
         shown.headers_mut().insert(names::IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
     Ok(shown)
+}
+
+/// The 202 with the batch as it is now.
+async fn read_accepted(context: &RequestContext, id: &str) -> HandlerResult {
+    respond_accepted(context, &find(context, id).await?).await
 }
 
 /// 422: the key of another batch.
@@ -220,7 +225,7 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
         let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
         context.before_deadline(saved).await?.map_err(|error| journal_unavailable(&error))?;
-        // Until then the process that runs the batch has polled for it, here or elsewhere.
+        // The process that runs the batch polls twice in this time, if the store answers it.
         context.before_deadline(tokio::time::sleep(2 * head::CANCEL_POLL)).await?;
         batch = find(&context, &batch.id).await?;
     }

@@ -10,10 +10,13 @@ macro_rules! header_names {
 
 header_names! {
     ACCEPT_LOSS = "accept-loss";
+    ACCEPT_PATCH = "accept-patch";
+    ACCEPT_POST = "accept-post";
     CONCURRENCY_GUARANTEE = "concurrency-guarantee";
     IDEMPOTENCY_KEY = "idempotency-key";
     IDEMPOTENCY_REPLAYED = "idempotency-replayed";
     IF_PLAN = "if-plan";
+    LAST_EVENT_ID = "last-event-id";
     OPERATION = "operation";
     PREFER = "prefer";
     PREFERENCE_APPLIED = "preference-applied";
@@ -21,4 +24,6 @@ header_names! {
     RATE_LIMIT_POLICY = "ratelimit-policy";
     REQUEST_ID = "x-request-id";
     REQUIRE_GUARANTEE = "require-guarantee";
+    SANDBOX_FAULT = "sandbox-fault";
+    X_ACCEL_BUFFERING = "x-accel-buffering";
 }

@@ -56,7 +56,7 @@ pub(in crate::http) fn render_problem(
 ) -> HttpResponse {
     let problem = &*error.problem;
     let mut response = HttpResponse::build(error.status_code());
-    response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header(response::NO_STORE);
+    response.insert_header((CONTENT_TYPE, response::PROBLEM_JSON)).insert_header(response::NO_STORE);
     if let Some(seconds) = problem.retry_after_seconds().or_else(|| default_retry_after(problem.name)) {
         response.insert_header((RETRY_AFTER, seconds));
     }
@@ -130,9 +130,9 @@ fn add_required_headers(
                 response.insert_header(("Accept-Encoding", "identity"));
             }
             if target.method == Method::PATCH {
-                response.insert_header(("Accept-Patch", response::ACCEPT_PATCH));
+                response.insert_header((names::ACCEPT_PATCH, response::ACCEPT_PATCH));
             } else {
-                response.insert_header(("Accept-Post", "application/json"));
+                response.insert_header((names::ACCEPT_POST, "application/json"));
             }
         }
         _ => {}

@@ -275,7 +275,8 @@ pub(crate) struct IfMatch {
 #[into_params(parameter_in = Header)]
 pub(crate) struct BatchHeaderParams {
     /// Makes repeating this batch safe: every write item without a key of its own has this key with
-    /// its id, and a repetition runs only the items that have no stored response.
+    /// its id, and a repetition runs only the items that have no stored response. With
+    /// `respond-async` a repetition is the first batch, however far it is.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,

@@ -11,6 +11,7 @@ use utoipa::openapi::{OpenApi, Ref, RefOr, Response};
 
 use super::operations::operations_mut;
 use super::response_headers::header_ref;
+use crate::http::response;
 use crate::problem::ProblemKind::{
     self, BatchNotFound, BodyTooLarge, CollectionNotFound, Contended, CursorExpired, DependencyFailed, Forbidden,
     GuaranteeUnavailable, HeadersTooLarge, IdempotencyKeyReused, InternalError, LossyWrite, MalformedRequest,
@@ -112,7 +113,9 @@ fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]
 /// Of the other operations.
 fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]> {
     Some(match operation_id {
-        "runBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed, OutcomeUnknown]],
+        "runBatch" => {
+            &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed, IdempotencyKeyReused, OutcomeUnknown]]
+        }
         "previewBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
         "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
@@ -133,7 +136,7 @@ fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]>
         }
         "listModels" => &[CALLER_PROBLEMS],
         "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
-        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound]],
+        "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound, PreconditionFailed]],
         "getSystemOpenApi" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
@@ -173,7 +176,7 @@ fn build_response(problems: &[ProblemKind]) -> Response {
     }
     let response = ResponseBuilder::new()
         .description(words.collect::<Vec<_>>().join("\n\n"))
-        .content("application/problem+json", content.build());
+        .content(response::PROBLEM_JSON, content.build());
     let mut response = response.build();
     let fields = problems.iter().flat_map(|problem| headers_for(*problem)).chain(["X-Request-Id", "Cache-Control"]);
     response.headers.extend(fields.map(|name| (name.to_owned(), header_ref(name))));

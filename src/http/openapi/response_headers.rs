@@ -71,12 +71,14 @@ pub(super) fn header_ref<T>(name: &str) -> RefOr<T> {
 fn headers_for(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
     let (first, more): (&[_], &[_]) = match (id, status) {
         ("getRecord", _) => (RECORD_HEADERS, &[]),
-        ("getSchema", _) => (READ_HEADERS, &[]),
+        ("getSchema" | "getModelSchema", _) => (READ_HEADERS, &[]),
         ("listRecords" | "listOperations" | "listLedger" | "listCollections", "200") => {
             (&["Link"], &["Cache-Control", "Vary"])
         }
         ("getOperation", "200") => (&["Retry-After"], &["Cache-Control", "Vary"]),
         ("createRecord", "201") => (WRITE_HEADERS, &["Location", "ETag", "Link"]),
+        ("runBatch", "202") => (&["Location", "Retry-After"], &["Idempotency-Replayed", "Cache-Control"]),
+        ("cancelBatch", "202") => (&["Location", "Retry-After"], &["Cache-Control"]),
         (_, "202") => (WRITE_HEADERS, &["Location", "Retry-After"]),
         ("updateRecord", "200") => (WRITE_HEADERS, &["ETag", "Content-Location", "Preference-Applied", "Link"]),
         ("updateRecord" | "deleteRecord", "204") => (WRITE_HEADERS, &["Preference-Applied"]),
@@ -85,8 +87,8 @@ fn headers_for(id: &str, status: &str) -> impl Iterator<Item = &'static str> {
     std::iter::once("X-Request-Id").chain(first.iter().copied()).chain(more.iter().copied())
 }
 
-/// Possible next requests: a new record can be read, changed and deleted; an operation can be
-/// polled.
+/// Possible next requests: a new record can be read, changed and deleted; an operation or a batch
+/// can be polled.
 fn add_links(operation: &mut Operation, id: &str) {
     let record = BTreeMap::from([
         ("system".to_owned(), "$response.body#/system".into()),
@@ -106,7 +108,8 @@ fn add_links(operation: &mut Operation, id: &str) {
     for (name, target, parameters) in next {
         add_link(operation, done, name, target, parameters);
     }
-    add_link(operation, "202", "follow", "getOperation", &follow);
+    let followed = if matches!(id, "runBatch" | "cancelBatch") { "getBatch" } else { "getOperation" };
+    add_link(operation, "202", "follow", followed, &follow);
 }
 
 fn add_link(

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Journal, to_millis};
 use crate::journal::changes::{self, ChangeQuery, ChangeRead, ChangeStart};
 use crate::journal::error::JournalError;
+use crate::journal::ownership::DEAD_AFTER;
 use crate::journal::shared::FeedFloor;
 use crate::journal::sql::Value;
-use crate::journal::tenure::DEAD_AFTER;
 
 /// How long the search for the oldest event that is kept counts, in milliseconds, at most: an event
 /// is shown so much longer than it is kept.

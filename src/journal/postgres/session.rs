@@ -18,12 +18,12 @@ use crate::journal::change_set::ChangeSet;
 use crate::journal::error::DbError;
 use crate::journal::group_needs::GroupNeeds;
 use crate::journal::model::InterimResponse;
+use crate::journal::ownership::DEAD_AFTER;
 use crate::journal::row_decoding::{
     SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
 };
 use crate::journal::shared::Shared;
 use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
-use crate::journal::tenure::DEAD_AFTER;
 use crate::journal::writer_rows::{ChainHead, LeaseRow, RecordKey, RecordOperation, StoredOperation};
 use crate::journal::writer_state::WriterState;
 use crate::record::{Action, OperationId};

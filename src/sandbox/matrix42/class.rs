@@ -106,8 +106,9 @@ fn fits(kind: &str, value: &Value) -> bool {
             "Decimal" => value.is_number(),
             "Guid" => value.as_str().is_some_and(|text| parse_guid(text).is_some()),
             "DateTime" => value.as_str().is_some_and(|text| {
-                text.trim_end_matches('Z').parse::<jiff::civil::DateTime>().is_ok()
-                    || text.parse::<jiff::Timestamp>().is_ok()
+                // The end of the year 9999 is beyond a timestamp, and the vendor's own "none".
+                let local = text.strip_suffix('Z').unwrap_or(text);
+                local.parse::<jiff::civil::DateTime>().is_ok() || text.parse::<jiff::Timestamp>().is_ok()
             }),
             _ => value.is_string(),
         }

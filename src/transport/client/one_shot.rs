@@ -127,10 +127,10 @@ pub async fn exchange(request: OneShot<'_>) -> Result<OneShotResponse, ExchangeE
         let mut response = sent.map_err(|error| {
             let fault = fault_from_send_error(&error);
             let was_sent = fault.effect != SideEffect::None;
-            ExchangeError { message: text_of(fault), was_sent }
+            ExchangeError { message: error_message(fault), was_sent }
         })?;
         let read = read_body(&mut response, max_body, None, |_| Ok(())).await;
-        let body = read.map_err(|fault| ExchangeError::sent_error(text_of(fault)))?;
+        let body = read.map_err(|fault| ExchangeError::sent_error(error_message(fault)))?;
         let body =
             body.ok_or_else(|| ExchangeError::sent_error(format!("the response is longer than {max_body} bytes")))?;
         Ok(OneShotResponse { status: response.status().as_u16(), headers: response.headers().clone(), body })
@@ -139,8 +139,8 @@ pub async fn exchange(request: OneShot<'_>) -> Result<OneShotResponse, ExchangeE
     exchanged.unwrap_or_else(|_| Err(ExchangeError::sent_error("no response in time")))
 }
 
-/// What a person reads of it.
-fn text_of(fault: VendorError) -> String {
+/// The error's own text. Only a timeout has none.
+fn error_message(fault: VendorError) -> String {
     fault.message.unwrap_or_else(|| "no response in time".to_owned())
 }
 

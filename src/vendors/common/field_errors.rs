@@ -28,12 +28,6 @@ pub(crate) fn find_respelled<'n>(names: impl Iterator<Item = &'n str>) -> Vec<Fi
         name.bytes().map(|byte| byte.to_ascii_lowercase())
     }
     let mut names: Vec<&str> = names.collect();
-    let is_repeated =
-        |(index, name): (usize, &&str)| names.iter().take(index).any(|other| other.eq_ignore_ascii_case(name));
-    // Most updates name a few members, each once.
-    if names.len() <= 16 && !names.iter().enumerate().any(is_repeated) {
-        return Vec::new();
-    }
     names.sort_unstable_by(|one, other| folded(one).cmp(folded(other)).then_with(|| one.cmp(other)));
     let groups = names.chunk_by(|one, other| one.eq_ignore_ascii_case(other)).filter(|group| group.len() > 1);
     let error = |name: &&str| field_error(name, "is given in two spellings").rule(SchemaRule::Unknown);

@@ -194,11 +194,10 @@ fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
     task.system.adapter.is_read_only(id.collection(), member) || task.schema.is_read_only(member)
 }
 
-/// The errors of members that the record does not have. The first ones get a suggestion; more are
-/// no slips of the pen.
+/// The errors of members that the record does not have.
 fn unknown_members(unknown: &[&FieldChange], before: &Map<String, Value>) -> Vec<FieldError> {
-    const MAX_SUGGESTIONS: usize = 20;
-    let known = |position: usize| before.keys().map(String::as_str).filter(move |_| position < MAX_SUGGESTIONS);
+    let has_suggestion = |position: usize| position < FieldError::MAX_SUGGESTIONS;
+    let known = |position| before.keys().map(String::as_str).filter(move |_| has_suggestion(position));
     let error =
         |(position, change): (usize, &&FieldChange)| FieldError::unknown_member(&change.member, known(position));
     unknown.iter().enumerate().map(error).collect()

@@ -112,6 +112,8 @@ pub(crate) struct VendorFixture {
     pub(crate) on_update_500: OnUpdate500,
     /// Whether lists show a part of each record, without an `ETag`.
     pub(crate) partial_lists: bool,
+    /// What a list can be filtered by: members, or `*` for all of them.
+    pub(crate) filters: &'static [&'static str],
     /// A merge patch that removes or resets a field, and whether the vendor has done so.
     pub(crate) reset_patch: fn() -> Value,
     pub(crate) is_reset: fn(&Sandbox) -> bool,

@@ -1,3 +1,5 @@
+//! The circuit breaker with scripted responses and virtual time.
+
 use tokio::time::{advance, timeout};
 
 use super::*;
