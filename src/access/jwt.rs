@@ -216,5 +216,4 @@ fn seconds_since_epoch() -> f64 {
 }
 
 #[cfg(test)]
-#[path = "jwt_tests.rs"]
 mod tests;

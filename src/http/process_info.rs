@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::batch_registry::BatchRegistry;
 use super::open_streams::OpenStreams;
+use crate::record::format_time;
 
 /// The configuration in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -37,7 +38,7 @@ impl Default for ProcessInfo {
     /// Started now, with a configuration that is no file.
     fn default() -> Self {
         let started_at = Timestamp::now();
-        let config = ConfigState { loaded_at: Some(to_text(started_at)), ..ConfigState::default() };
+        let config = ConfigState { loaded_at: Some(format_time(started_at)), ..ConfigState::default() };
         let config = Mutex::new(config);
         Self { started_at, config, batches: Arc::default(), streams: Arc::default() }
     }
@@ -46,7 +47,7 @@ impl Default for ProcessInfo {
 impl ProcessInfo {
     /// A configuration file of this fingerprint is in force now.
     pub fn config_loaded(&self, fingerprint: Option<String>) {
-        let loaded_at = Some(to_text(Timestamp::now()));
+        let loaded_at = Some(format_time(Timestamp::now()));
         *self.lock() = ConfigState { fingerprint, loaded_at, last_error: None };
     }
 
@@ -56,7 +57,7 @@ impl ProcessInfo {
     }
 
     pub(super) fn started_at(&self) -> String {
-        to_text(self.started_at)
+        format_time(self.started_at)
     }
 
     pub(super) fn config(&self) -> ConfigState {
@@ -67,11 +68,6 @@ impl ProcessInfo {
         // Poisoning is harmless: each critical section is one assignment.
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// RFC 3339 with milliseconds.
-fn to_text(time: Timestamp) -> String {
-    format!("{time:.3}")
 }
 
 #[cfg(test)]

@@ -1,12 +1,10 @@
 //! Differences between two states of a record's `fields`, and whether a state shows a change.
 
-use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::json_equal::values_equal;
 use super::json_pointer::fields_pointer;
+use super::rfc3339::parse_vendor_time;
 
 /// A value that differs between the old state and the intended one.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,16 +148,10 @@ fn means_same(one: &Value, other: &Value) -> bool {
             number.as_f64() == Some(f64::from(u8::from(*flag)))
         }
         (Value::String(one), Value::String(other)) => {
-            parse_time(one).is_some_and(|time| parse_time(other) == Some(time))
+            parse_vendor_time(one).is_some_and(|time| parse_vendor_time(other) == Some(time))
         }
         _ => false,
     }
-}
-
-/// A time in any of the forms in which vendors show it; one without an offset is in UTC.
-fn parse_time(text: &str) -> Option<Timestamp> {
-    let in_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    text.parse().ok().or_else(in_utc)
 }
 
 /// Whether vendors do not distinguish this value from an absent one: either of them may read back

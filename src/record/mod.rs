@@ -55,7 +55,7 @@ pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};
 pub use precondition::Precondition;
 pub use raw_json::{RawJson, RawObject};
 pub use rebase::{Rebase, rebase};
-pub use rfc3339::parse_time;
+pub use rfc3339::{format_time, parse_time, parse_vendor_time};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
 pub use vendor_error::{FieldError, Retry, SchemaRule, SideEffect, VendorError, VendorErrorKind};

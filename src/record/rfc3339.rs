@@ -1,9 +1,23 @@
-//! A time as people write it, with a date and a zone (RFC 3339).
+//! Times as texts (RFC 3339).
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 
-/// Parses a time. The last hours of the year 9999, which stand for "for ever", are beyond the range
+/// A time as all documents of the gateway show it: in UTC, to the millisecond.
+#[must_use]
+pub fn format_time(time: Timestamp) -> String {
+    format!("{time:.3}")
+}
+
+/// Parses a time of a vendor; one without a zone is in UTC.
+#[must_use]
+pub fn parse_vendor_time(text: &str) -> Option<Timestamp> {
+    let in_utc = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
+    text.parse().ok().or_else(in_utc)
+}
+
+/// Parses a time with a zone. The last hours of the year 9999, which stand for "for ever", are beyond the range
 /// of timestamps and become the last one.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {

@@ -373,5 +373,4 @@ fn wrong_credentials(fault: VendorError) -> VendorError {
 }
 
 #[cfg(test)]
-#[path = "auth_tests.rs"]
 mod tests;

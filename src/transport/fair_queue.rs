@@ -326,5 +326,4 @@ impl<W> FairQueue<W> {
 }
 
 #[cfg(test)]
-#[path = "fair_queue_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::Principal;
-use crate::record::RawJson;
+use crate::record::{RawJson, format_time};
 
 /// The name under which the leases of batches are kept; no system has it.
 pub(super) const LEASE_NAMESPACE: &str = "/batches";
@@ -45,9 +45,9 @@ pub(in crate::http) struct BatchState {
     pub(in crate::http) finished_at: Option<String>,
 }
 
-/// The current time as all documents show times: to the millisecond.
+/// The current time in documents.
 pub(in crate::http) fn now_text() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
+    format_time(jiff::Timestamp::now())
 }
 
 /// The state in the row of a batch itself.

@@ -14,7 +14,7 @@ use crate::http::openapi::{SystemPath, sample_collection, system_document};
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::ApiState;
 use crate::problem::ProblemKind;
-use crate::record::Action;
+use crate::record::{Action, format_time};
 use crate::system::{Guarantee, System};
 use crate::transport::LastFailure;
 use crate::vendors::{DataLoss, UpdateStyle};
@@ -272,7 +272,7 @@ impl SystemHealth {
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),
             token_expires: health.token_expires.and_then(timestamp),
-            key_expires: system.key_expires.map(|expires| format!("{expires:.3}")),
+            key_expires: system.key_expires.map(format_time),
         }
     }
 }
@@ -285,5 +285,5 @@ impl From<LastFailure> for SystemFailure {
 
 /// RFC 3339 with milliseconds.
 fn timestamp(at: SystemTime) -> Option<String> {
-    jiff::Timestamp::try_from(at).ok().map(|at| format!("{at:.3}"))
+    jiff::Timestamp::try_from(at).ok().map(format_time)
 }

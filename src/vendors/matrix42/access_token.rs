@@ -6,11 +6,9 @@ use actix_web::http::header::HeaderValue;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use crate::record::VendorError;
+use crate::record::{VendorError, parse_vendor_time};
 use crate::vendors::common::{limit_token_ttl, secret_header, unparseable_response};
 
 /// Parses the response of the exchange: `Bearer RawToken`, and its lifetime from `now`.
@@ -42,9 +40,7 @@ fn parse_datetime(text: &str) -> Option<Timestamp> {
     if text.starts_with("9999-12-31") {
         return Some(Timestamp::MAX);
     }
-    let with_offset = || text.parse::<Timestamp>().ok();
-    let without = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    with_offset().or_else(without)
+    parse_vendor_time(text)
 }
 
 /// The `exp` of a JWT, unverified: it only determines when to refresh the token, and what operators
