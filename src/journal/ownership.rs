@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// After a heartbeat, writes are sent for so long: the rest of [`DEAD_AFTER`] is left for a request
-/// that is sent at the last moment to arrive.
-const OWNED_FOR: Duration = Duration::from_secs(7);
+/// that is sent at the last moment to connect and to arrive.
+const OWNED_FOR: Duration = Duration::from_secs(6);
 
 /// The times of this instance's heartbeats.
 #[derive(Debug, Default)]
@@ -55,10 +55,10 @@ mod tests {
         let mut ownership = Ownership::default();
         assert!(ownership.is_unbroken(0, at(1000)), "a file has one owner");
         ownership.renew(at(0), at(0));
-        assert!(ownership.is_unbroken(0, at(6)));
-        assert!(!ownership.is_unbroken(0, at(7)), "others count from 8 s on");
-        ownership.renew(at(6), at(6));
-        assert!(ownership.is_unbroken(0, at(12)));
+        assert!(ownership.is_unbroken(0, at(5)));
+        assert!(!ownership.is_unbroken(0, at(6)), "others count from 8 s on");
+        ownership.renew(at(5), at(5));
+        assert!(ownership.is_unbroken(0, at(10)));
         ownership.renew(at(20), at(20));
         assert!(!ownership.is_unbroken(0, at(20)), "begun before the pause");
         assert!(ownership.is_unbroken(ownership.epoch(), at(20)), "begun after it");

@@ -70,10 +70,13 @@ impl Writer {
     ) -> Result<Self, JournalError> {
         let mut state = WriterState::new(shared.instance.clone());
         let end = tokio::time::Instant::now() + retry_for;
-        let session = retry_until(end, async || database.connect(&shared, &mut state).await).await?;
+        let (start, session) = retry_until(end, async || {
+            let start = Instant::now();
+            database.connect(&shared, &mut state).await.map(|session| (start, session))
+        })
+        .await?;
         if database.is_shared() {
-            let now = Instant::now();
-            shared.lock_ownership().renew(now, now);
+            shared.lock_ownership().renew(start, Instant::now());
         }
         shared.advance_head(state.head.seq);
         Ok(Self {
@@ -196,6 +199,8 @@ impl Writer {
     async fn execute_group(&mut self, group: &mut [QueuedCommand]) -> Result<(), DbError> {
         self.state.start_group();
         let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
+        // A heartbeat has the database's time of the beginning.
+        let start = Instant::now();
         let mut needs = GroupNeeds::new(group, &self.state, &self.unclaimed);
         needs.orphan_limit = needs.orphan_limit.filter(|_| Instant::now() >= self.adopts_from);
         let mut orphans = session.begin(&self.shared, &needs, &mut self.state).await?;
@@ -209,7 +214,6 @@ impl Writer {
         }
         // Also while a long queue is written: another replica would adopt what is still in it.
         changes.heartbeat |= self.database.is_shared() && self.last_heartbeat.elapsed() >= HEARTBEAT_INTERVAL;
-        let start = Instant::now();
         session.commit(&changes, &self.state, &mut self.committing).await?;
         if changes.heartbeat {
             self.last_heartbeat = start;

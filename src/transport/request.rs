@@ -30,7 +30,9 @@ impl Fence {
         Self(Arc::new(is_open))
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    /// Whether the request may be sent now.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         (self.0)()
     }
 }

@@ -100,6 +100,10 @@ impl<T: Layer> Layer for AttemptLayer<T> {
             let why = "the deadline passed before the request could be sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(why));
         }
+        if request.fence.as_ref().is_some_and(|fence| !fence.is_open()) {
+            let message = "the store was out of reach for so long that another replica may have taken over this write";
+            return Err(VendorError::new(VendorErrorKind::Overloaded).message(message));
+        }
         let (outcome, result) = match timeout_at(end, self.inner.call(request)).await {
             Ok(Ok(response)) => {
                 let status = response.status;
@@ -168,8 +172,11 @@ fn outcome_of_fault(fault: &VendorError) -> CallOutcome {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::record::{SideEffect, VendorRequestKind};
+    use crate::transport::Fence;
     use crate::transport::testing::{ScriptedLayer, StatusVendor, metric_value, metrics, ok, request, status};
 
     fn attempt(script: ScriptedLayer) -> (AttemptLayer<ScriptedLayer>, Arc<Metrics>) {
@@ -194,6 +201,20 @@ mod tests {
         let (attempt, metrics) = attempt(ScriptedLayer::new([ok()]));
         assert_eq!(attempt.call(&mut request(VendorRequestKind::Read)).await.expect("a response").status, 200);
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="read",outcome="2xx",system="crm"}"#), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_behind_a_closed_fence_is_not_sent_nor_counted() {
+        let (attempt, metrics) = attempt(ScriptedLayer::new([ok()]));
+        let is_open = Arc::new(AtomicBool::new(false));
+        let fence = Arc::clone(&is_open);
+        let mut write = request(VendorRequestKind::Update);
+        write.fence = Some(Fence::new(move || fence.load(Ordering::Relaxed)));
+        let fault = attempt.call(&mut write).await.expect_err("closed");
+        assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
+        is_open.store(true, Ordering::Relaxed);
+        attempt.call(&mut write).await.expect("open");
+        assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="2xx",system="crm"}"#), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -24,7 +24,9 @@ pub(super) struct Journaled<'t> {
 
 /// Stores the intent.
 pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptError> {
-    let Planned { task, lease, request, intent } = planned;
+    let Planned { task, lease, mut request, intent } = planned;
+    // From before the intent is stored: others can take it over from then on.
+    request.request.fence = Some(task.services.fence(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
     let write = InFlightWrite { lease: held, ..intent.into() };
     begin(task, &write).await?;

@@ -22,6 +22,10 @@ use super::write_services::WriteServices;
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
+use crate::transport::Fence;
+
+/// The time that a poll, a final probe and a read may take each, where no caller waits.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
@@ -158,7 +162,7 @@ impl OutcomeProbe<'_> {
         }
         let send_result = match &write.resendable_request {
             Some(request) if write.is_bound_to_version() && !write.has_ended_elsewhere => {
-                match self.resend(write, request, deadline).await {
+                match self.resend(write, request, self.services.fence(&write.operation), deadline).await {
                     Some(SendResult::Success) => return Resolution::Applied.into(),
                     Some(send_result) => send_result,
                     None => return Resolution::Open.into(),
@@ -182,8 +186,11 @@ impl OutcomeProbe<'_> {
     /// differ: a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
+        let fence = self.services.fence(&write.operation);
         let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
-        match (self.resend(write, request, deadline).await, &finding.fault) {
+        // What was compared is soon old: a delete that waits for longer is compared anew.
+        let deadline = deadline.min(Instant::now() + PROBE_TIMEOUT);
+        match (self.resend(write, request, fence, deadline).await, &finding.fault) {
             (Some(SendResult::Success), _) => Resolution::Applied.into(),
             (Some(SendResult::Lost), _) => Resolution::Open.into(),
             (Some(_), Some(fault)) => self.explain_refusal(write, fault, deadline).await,
@@ -191,10 +198,16 @@ impl OutcomeProbe<'_> {
         }
     }
 
-    async fn resend(&self, write: &InFlightWrite, request: &StoredRequest, deadline: Instant) -> Option<SendResult> {
+    async fn resend(
+        &self,
+        write: &InFlightWrite,
+        request: &StoredRequest,
+        fence: Fence,
+        deadline: Instant,
+    ) -> Option<SendResult> {
         self.session.set_deadline(deadline);
         self.services.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
-        resend(self.session, write, request).await
+        resend(self.session, write, request, fence).await
     }
 
     /// Reads what a vendor's refusal of several meanings means (Pretectum's 400, Matrix42's 500).

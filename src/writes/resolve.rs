@@ -148,8 +148,8 @@ pub(super) fn needs_ledger(
     send_result: SendResult,
     seen: &ObservedRecord,
 ) -> bool {
-    let etag = match seen {
-        ObservedRecord::Record(etag, _) => etag,
+    let (etag, fields) = match seen {
+        ObservedRecord::Record(etag, fields) => (etag, fields),
         ObservedRecord::Absent => {
             let is_lost = matches!(
                 send_result,
@@ -160,7 +160,9 @@ pub(super) fn needs_ledger(
         ObservedRecord::Created(_) => return false,
     };
     let is_possible = match send_result {
-        SendResult::Success | SendResult::Ambiguous(SideEffect::Unknown) => true,
+        // Where the record shows the values, the vendor's report is confirmed.
+        SendResult::Success => intent.field_changes().iter().any(|change| change.is_contradicted_in(fields)),
+        SendResult::Ambiguous(SideEffect::Unknown) => true,
         SendResult::Conflict | SendResult::ConflictStatus | SendResult::Ambiguous(SideEffect::None) => false,
         SendResult::Lost | SendResult::LostThenRefused => intent.is_bound_to_version() || !is_exclusive,
     };

@@ -23,7 +23,7 @@ pub(super) struct Sent<'t> {
 
 /// Sends the request.
 pub(super) async fn send(journaled: Journaled<'_>) -> Sent<'_> {
-    let Journaled { task, mut request, mut guard } = journaled;
+    let Journaled { task, request, mut guard } = journaled;
     let write = &mut guard.write;
     if Instant::now() < task.context.deadline {
         task.sent_operation.replace(Some(write.operation.clone()));
@@ -34,7 +34,6 @@ pub(super) async fn send(journaled: Journaled<'_>) -> Sent<'_> {
     }
     task.session.set_deadline(task.send_deadline());
     let is_queued = request.completion == Completion::Queued;
-    request.request.fence.clone_from(&task.fence);
     let sending = task.session.send(request.request);
     let result = match prefer.wait.filter(|_| prefer.respond_async) {
         Some(wait) => Box::pin(send_with_early_accept(task, task.context.received_at + wait, sending, write)).await,

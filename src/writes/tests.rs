@@ -27,12 +27,13 @@ use crate::catalog::Catalog;
 use crate::journal::{Durability, Journal, JournalSettings, OperationQuery};
 use crate::metrics::Metrics;
 use crate::record::{
-    CallerName, CallerShare, Operation, OperationState, Patch, Precondition, RecordId, RequestId, Secret, SystemName,
+    CallerName, CallerShare, Operation, OperationId, OperationState, Patch, Precondition, RecordId, RequestId, Secret,
+    SystemName,
 };
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
 use crate::system::{CallerContext, Guarantee, System, SystemPolicy, VendorSession};
 use crate::transport::trace::TraceContext;
-use crate::transport::{Priority, StackSettings, TransportStack};
+use crate::transport::{Fence, Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
 
 const CLASS: &str = matrix42::CATEGORY_CLASS;
@@ -121,6 +122,23 @@ async fn poll_times(mut future: Pin<&mut (dyn Future<Output = ()> + '_)>, times:
         }
     })
     .await
+}
+
+#[actix_web::test]
+async fn a_write_that_a_person_ends_is_not_sent_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let journal = open_store(&folder.path().join("store.db")).await;
+    let (system, metrics) = build_system(&matrix42::Vendor::start());
+    let (state, _queue) = WriteServices::new(vec![system], journal.clone(), metrics);
+    let (ended, other) = (OperationId::new(), OperationId::new());
+    let fences = [&ended, &other].map(|operation| state.fence(operation));
+    let are_open = || fences.each_ref().map(Fence::is_open);
+    assert_eq!(are_open(), [true, true]);
+    state.hand_verdicts.announce(&ended);
+    assert_eq!(are_open(), [false, true]);
+    state.hand_verdicts.withdraw(&ended);
+    assert_eq!(are_open(), [true, true], "the verdict was not recorded");
+    journal.close(Duration::from_secs(10)).await;
 }
 
 /// Runs a write until its `times`-th await point, and lets the next process end it. Whether it

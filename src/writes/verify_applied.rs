@@ -1,17 +1,12 @@
 //! Reads a record again after the write was applied: for the response, and to find changes that did
 //! not take effect.
 
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::in_flight_write::InFlightWrite;
-use super::probe::{Finding, OutcomeProbe};
+use super::probe::{Finding, OutcomeProbe, PROBE_TIMEOUT};
 use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
-
-/// The time that a poll, a final probe and a read may take each, where no caller waits.
-pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Polls until the write is resolved or `until` has come, then probes once more, and reads back
 /// what was applied: for the writes that no caller waits for.

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc};
 
 use super::active_probes::ActiveProbes;
+use super::hand_verdicts::HandVerdicts;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::problems::journal_unavailable;
@@ -14,8 +15,9 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
-use crate::record::PlanKey;
+use crate::record::{OperationId, PlanKey};
 use crate::system::{RecentStates, RecordView, System};
+use crate::transport::Fence;
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -29,6 +31,7 @@ pub(crate) struct WriteServices {
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
     pub(super) active_probes: ActiveProbes,
+    pub(super) hand_verdicts: HandVerdicts,
     pub recent_states: RecentStates,
     plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
@@ -48,6 +51,7 @@ impl WriteServices {
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
             active_probes: ActiveProbes::default(),
+            hand_verdicts: HandVerdicts::default(),
             recent_states: RecentStates::default(),
             plan_key: OnceCell::new(),
             reconcile_sender,
@@ -58,6 +62,14 @@ impl WriteServices {
     /// The key that authenticates the tags of plans.
     pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
         self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unavailable(&error))
+    }
+
+    /// Closes when a write must not be sent any more: another replica may have taken it over since
+    /// now, or a person has ended its operation.
+    pub(super) fn fence(&self, operation: &OperationId) -> Fence {
+        let is_owned = self.journal.is_shared().then(|| self.journal.ownership_check());
+        let (verdicts, operation) = (self.hand_verdicts.clone(), operation.clone());
+        Fence::new(move || is_owned.as_ref().is_none_or(|is_owned| is_owned()) && !verdicts.contains(&operation))
     }
 
     /// Remembers a record that a caller gets.

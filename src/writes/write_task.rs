@@ -17,7 +17,6 @@ use super::write_services::WriteServices;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
 use crate::system::{CallerContext, Guarantee, System, VendorSession};
-use crate::transport::Fence;
 use crate::vendors::DataLoss;
 
 /// The operation whose vendor request may have been sent. The waiting caller shares it.
@@ -33,8 +32,6 @@ pub(super) struct WriteTask<'t> {
     pub command: &'t WriteCommand,
     pub context: &'t CallerContext,
     pub session: VendorSession<'t>,
-    /// `None` where no other process can take over the write.
-    pub fence: Option<Fence>,
     pub sent_operation: &'t SentOperation,
     /// `None` once the caller has a response.
     pub responder: RefCell<Option<Responder>>,
@@ -61,7 +58,6 @@ impl<'t> WriteTask<'t> {
             command,
             context,
             session: VendorSession::new(system, context),
-            fence: services.journal.is_shared().then(|| Fence::new(services.journal.ownership_check())),
             sent_operation,
             responder: RefCell::new(responder),
             handed_off: Cell::new(false),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,10 +32,8 @@ pub(in crate::http) struct BatchHead {
 }
 
 impl BatchHead {
-    /// How long ago the batch was stored.
-    pub(super) fn age(&self) -> Option<Duration> {
-        let started_at: jiff::Timestamp = self.started_at.parse().ok()?;
-        Some(Duration::try_from(jiff::Timestamp::now().duration_since(started_at)).unwrap_or_default())
+    pub(super) fn accepted_at(&self) -> Option<Timestamp> {
+        self.started_at.parse().ok()
     }
 }
 
@@ -47,7 +46,7 @@ pub(in crate::http) struct BatchState {
 
 /// The current time in documents.
 pub(in crate::http) fn now_text() -> String {
-    format_time(jiff::Timestamp::now())
+    format_time(Timestamp::now())
 }
 
 /// The state in the row of a batch itself.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::interrupted_item::is_of_item;
@@ -38,6 +39,8 @@ pub(in crate::http) struct BatchContext {
     pub(in crate::http) key: Option<String>,
     /// What the ledger calls the batch: the id of its request.
     pub(in crate::http) name: String,
+    /// When the batch was accepted.
+    pub(in crate::http) accepted_at: Timestamp,
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
     /// Whether its items are made or previewed.
@@ -83,17 +86,36 @@ pub(super) struct ItemRun {
     pub(super) begun: Option<OperationId>,
 }
 
+/// What came of the beginning of an item.
+enum Beginning {
+    /// The item has ended.
+    Ended(ItemStep),
+    /// Its write has this operation, whose end is open.
+    Running(OperationId),
+}
+
 impl ItemRun {
     /// Begins the item as soon as one more may run, and responds to it.
     pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
+        if let Some(operation) = self.begun.clone()
+            && let Some(step) = self.respond_at_end(item, &route, &request, operation, true).await
+        {
+            return step;
+        }
+        match self.begin(item, &route, &mut request).await {
+            Beginning::Ended(step) => step,
+            Beginning::Running(operation) => {
+                let step = self.respond_at_end(item, &route, &request, operation, false).await;
+                step.unwrap_or(ItemStep::NotBegun(item))
+            }
+        }
+    }
+
+    async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> Beginning {
         // An item that waits for a scan makes room for another.
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
-            return ItemStep::NotBegun(item);
+            return Beginning::Ended(ItemStep::NotBegun(item));
         };
-        if let Some(operation) = self.begun.clone() {
-            share.release_slot();
-            return self.respond_at_end(item, &route, request, operation).await;
-        }
         request.reads = Some(share.clone());
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
@@ -101,19 +123,21 @@ impl ItemRun {
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
-                    return ItemStep::NotBegun(item);
+                    return Beginning::Ended(ItemStep::NotBegun(item));
                 }
                 request.replays_only = true;
             }
-            let Some(outcome) = self.attempt(&route, &request).await else { return ItemStep::NotBegun(item) };
+            let Some(outcome) = self.attempt(route, request).await else {
+                return Beginning::Ended(ItemStep::NotBegun(item));
+            };
             if !self.context.is_stored {
                 // The write may continue without its caller.
                 share.release_slot();
-                return ItemStep::Responded(item, Box::new(outcome));
+                return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
-            if let Some(operation) = self.unended_operation(&request, &outcome).await {
+            if let Some(operation) = self.unended_operation(request, &outcome).await {
                 share.release_slot();
-                return self.respond_at_end(item, &route, request, operation).await;
+                return Beginning::Running(operation);
             }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
@@ -126,10 +150,10 @@ impl ItemRun {
                 pause = (pause * 2).min(MAX_POLL);
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
-                return ItemStep::NotBegun(item);
+                return Beginning::Ended(ItemStep::NotBegun(item));
             } else {
                 share.release_slot();
-                return ItemStep::Responded(item, Box::new(outcome));
+                return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
         }
     }
@@ -152,10 +176,15 @@ impl ItemRun {
             return None;
         }
         // That of another writer of the record is named, too.
+        self.is_own(&request.name, &id).await.then_some(id)
+    }
+
+    /// Whether the operation is that of the item.
+    async fn is_own(&self, name: &str, id: &OperationId) -> bool {
         let journal = self.context.state.api.gateway.journal();
         loop {
-            match is_of_item(journal, &request.name, &id).await {
-                Ok(is_own) => return (is_own == Some(true)).then_some(id),
+            match is_of_item(journal, (name, self.context.accepted_at), id).await {
+                Ok(is_own) => return is_own == Some(true),
                 // A store that cannot be read may be read later.
                 Err(_) => sleep(MAX_POLL).await,
             }
@@ -163,36 +192,76 @@ impl ItemRun {
     }
 
     /// Follows the operation of the item to its end, and responds as its write alone would have.
-    /// Nothing is sent any more: the write is known by its operation, even if its key is free.
+    /// Nothing is sent meanwhile: the write is known by its operation, even if its key is free.
+    ///
+    /// `None`, only with `may_begin_again`: the write was not made and its key is free, as if the item
+    /// had not begun. The process that began it may have been about to try it again.
     async fn respond_at_end(
         &self,
         item: usize,
         route: &Rc<Route>,
-        mut request: ItemRequest,
-        id: OperationId,
-    ) -> ItemStep {
-        let operation = ended_operation(self.context.state.api.gateway.journal(), &id).await;
-        request.replays_only = true;
+        request: &ItemRequest,
+        mut id: OperationId,
+        may_begin_again: bool,
+    ) -> Option<ItemStep> {
+        let journal = self.context.state.api.gateway.journal();
+        let request = ItemRequest { replays_only: true, ..request.clone() };
+        let mut operation = ended_operation(journal, &id).await;
         loop {
-            let Some(mut outcome) = self.attempt(route, &request).await else { return ItemStep::NotBegun(item) };
-            if outcome.operation().as_ref() == Some(&id) && !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
-                outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
-                return ItemStep::Responded(item, Box::new(outcome));
+            let Some(mut outcome) = self.attempt(route, &request).await else {
+                return Some(ItemStep::NotBegun(item));
+            };
+            let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
+            match outcome.operation() {
+                Some(named) if named == id && !is_in_progress => {
+                    outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
+                    return Some(ItemStep::Responded(item, Box::new(outcome)));
+                }
+                // After a conflict the write was tried again: another operation with the same key.
+                Some(named)
+                    if named != id
+                        && (outcome.is_replay() || is_in_progress && self.is_own(&request.name, &named).await) =>
+                {
+                    operation = ended_operation(journal, &named).await;
+                    id = named;
+                    continue;
+                }
+                _ => {}
             }
             if !outcome.is_one_of(&RETRYABLE_PROBLEMS) {
-                let outcome = if let Some(operation) = &operation {
-                    ItemOutcome::of_operation(operation, outcome.system, outcome.action)
-                } else {
-                    let state = Rc::clone(&self.state.borrow());
-                    let mut gone = refuse(operation_gone(&id).into(), &state, &request);
-                    (gone.system, gone.action) = (outcome.system, outcome.action);
-                    gone
-                };
-                return ItemStep::Responded(item, Box::new(outcome));
+                let is_free = outcome.is_one_of(&[ProblemKind::OperationEnded]);
+                if is_free && may_begin_again && self.stop.get().is_none() && is_not_made(operation.as_ref()) {
+                    return None;
+                }
+                let outcome = self.outcome_of_operation(&request, (operation.as_ref(), &id), &outcome);
+                return Some(ItemStep::Responded(item, Box::new(outcome)));
             }
             sleep(outcome.wait_for_quota().unwrap_or(MAX_POLL)).await;
         }
     }
+
+    /// The outcome of an item that no key replays. `attempted` is that of the last attempt.
+    fn outcome_of_operation(
+        &self,
+        request: &ItemRequest,
+        (operation, id): (Option<&Operation>, &OperationId),
+        attempted: &ItemOutcome,
+    ) -> ItemOutcome {
+        let (system, action) = (attempted.system, attempted.action);
+        if let Some(operation) = operation {
+            return ItemOutcome::of_operation(operation, system, action);
+        }
+        let state = Rc::clone(&self.state.borrow());
+        let mut gone = refuse(operation_gone(id).into(), &state, request);
+        (gone.system, gone.action) = (system, action);
+        gone
+    }
+}
+
+/// Whether the write of an operation was not made, by what the vendor showed. A person's verdict
+/// stands.
+fn is_not_made(operation: Option<&Operation>) -> bool {
+    operation.is_some_and(|one| one.state == OperationState::NotApplied && one.resolved_by.is_none())
 }
 
 /// Waits for the end of an operation. `None`: the store does not have it, and will not.

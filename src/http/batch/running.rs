@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_web::dev::Payload;
 use bytes::Bytes;
+use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::dependency::EndedItem;
@@ -103,8 +104,10 @@ impl RunningBatch {
         let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
         let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(None) };
+        let Some(accepted_at) = head.accepted_at() else { return Ok(None) };
         // The keys of items that have begun may be deleted by now.
-        if head.age().is_none_or(|age| age > journal.retention()) {
+        let age = Duration::try_from(Timestamp::now().duration_since(accepted_at)).unwrap_or_default();
+        if age > journal.retention() {
             return Ok(None);
         }
         let api = shared.load();
@@ -116,6 +119,7 @@ impl RunningBatch {
             // Without the caller's key the batch's id keeps the outcomes apart.
             key: Some(head.key.clone().unwrap_or_else(|| format!("id {id}"))),
             name: head.request_id.clone(),
+            accepted_at,
             is_stored: true,
             mode: WriteMode::Execute,
             deadline: Instant::now() + NO_DEADLINE,
@@ -124,7 +128,7 @@ impl RunningBatch {
         // caller has lost a permission.
         let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
         let open = open_items(&request, &head.request_id, &prefix, &ended);
-        let begun = find_begun(journal, &head.caller.name().0, &prefix, open).await?;
+        let begun = find_begun(journal, (&head.caller.name().0, &prefix), accepted_at, open).await?;
         let mut runner = Runner::new(context, request, memory);
         runner.set_begun(begun, accepted_state(&api, &head));
         for (item, ended) in ended {

@@ -1,12 +1,9 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, LocalSet};
 
 use super::*;
 use crate::record::{Retry, SideEffect, VendorErrorKind, VendorRequestKind};
-use crate::transport::Fence;
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
@@ -145,24 +142,6 @@ async fn a_refused_connection_proves_that_nothing_was_sent() {
                 (fault.kind, fault.effect, fault.retry),
                 (VendorErrorKind::Unavailable, SideEffect::None, Retry::Soon)
             );
-        })
-        .await;
-}
-
-#[tokio::test]
-async fn a_write_behind_a_closed_fence_is_not_sent() {
-    LocalSet::new()
-        .run_until(async {
-            let (url, vendor) = spawn_vendor(&[&[EMPTY]]).await;
-            let (client, is_open) = (client(&url), Arc::new(AtomicBool::new(false)));
-            let fence = Arc::clone(&is_open);
-            let mut call = VendorRequest::new(VendorRequestKind::Update, Method::PUT, "/x").body("{}");
-            call.fence = Some(Fence::new(move || fence.load(Ordering::Relaxed)));
-            let fault = client.call(&mut call).await.expect_err("closed");
-            assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
-            is_open.store(true, Ordering::Relaxed);
-            client.call(&mut call).await.expect("open");
-            assert_eq!(vendor.await.expect("requests").len(), 1);
         })
         .await;
 }

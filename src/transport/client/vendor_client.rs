@@ -153,10 +153,6 @@ impl Layer for Client {
         let Some(uri) = host.url(&request.path) else {
             return Err(VendorError::invalid_response("the gateway built an invalid request URL").without_effect());
         };
-        if request.fence.as_ref().is_some_and(|fence| !fence.is_open()) {
-            let message = "the store was out of reach for so long that another replica may have taken over this write";
-            return Err(VendorError::new(VendorErrorKind::Overloaded).message(message));
-        }
         let mut http_request =
             self.thread_local_client(request.origin).request(request.method.clone(), uri).no_decompress();
         let headers = http_request.headers_mut();

@@ -341,10 +341,11 @@ fn the_ledger_is_read_only_where_it_can_make_a_difference() {
     let guarded = update_intent(Write::Guarded);
     let moved = seen("v3 2 2");
     assert!(needs_ledger(&native, false, Lost, &moved) && needs_ledger(&native, false, UNKNOWN_EFFECT, &moved));
-    assert!(needs_ledger(&guarded, true, Success, &moved));
+    assert!(needs_ledger(&guarded, true, Success, &seen("v3 1 1")));
     assert!(needs_ledger(&guarded, false, Lost, &moved), "its lease has ended");
     #[rustfmt::skip]
     let rows = [
+        (&guarded, true,  Success,  "v3 2 2"),
         (&guarded, true,  Lost,     "v3 2 2"),
         (&guarded, false, Lost,     "v1 1 1"),
         (&native,  false, Conflict, "v3 2 2"),
