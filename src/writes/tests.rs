@@ -128,7 +128,7 @@ async fn poll_times(mut future: Pin<&mut (dyn Future<Output = ()> + '_)>, times:
 async fn a_write_that_a_person_ends_is_not_sent_any_more() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = open_store(&folder.path().join("store.db")).await;
-    let (system, metrics) = build_system(&matrix42::Vendor::start());
+    let (system, metrics) = build_system(&matrix42::Vendor::start().expect("a vendor"));
     let (state, _queue) = WriteServices::new(vec![system], journal.clone(), metrics);
     let (ended, other) = (OperationId::new(), OperationId::new());
     let fences = [&ended, &other].map(|operation| state.fence(operation));
