@@ -4,21 +4,23 @@
 //! functions here; they write to the given writers and return an [`Exit`].
 
 mod client_args;
+mod exit;
+mod hash_key;
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use self::client_args::{ClientCommand, Connection, Preconditions, RecordAddress, WriteOptions};
-
+pub use self::exit::Exit;
+pub use self::hash_key::hash_key;
 use crate::config::{self, Config};
-use crate::record::{parse_time, sha256};
+use crate::record::parse_time;
 use crate::telemetry::LogFormat;
 
 /// The version, and the revision that it was built from.
@@ -26,31 +28,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
     let revision = option_env!("GIT_REVISION").unwrap_or("unknown");
     format!("{} (revision {revision})", env!("CARGO_PKG_VERSION"))
 });
-
-/// How the program ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// 0: success.
-    Success,
-    /// 1: a failure at run time.
-    Failure,
-    /// 2: invalid arguments or configuration.
-    UsageError,
-    /// 3, of the client: the record is not in the state that `--if-match` names (412).
-    Stale,
-    /// 4, of the client: the gateway refused the request (any other 4xx).
-    Refused,
-    /// 5, of the client: the vendor or the gateway failed, or the gateway cannot be reached.
-    ServerError,
-    /// 6, of the client: it is not known whether the write was made.
-    OutcomeUnknown,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
-    }
-}
 
 /// One way to read and change a record, whatever system holds it.
 #[derive(Debug, Parser)]
@@ -239,31 +216,6 @@ pub fn completions(shell: Shell, out: &mut dyn Write) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "records-gateway", &mut script);
     out.write_all(&script).map_or(Exit::Failure, |()| Exit::Success)
-}
-
-/// More than any server accepts in a header.
-const MAX_KEY_LEN: u64 = 4096;
-
-/// `hash-key`: reads a key, removes the newline that `echo` adds, and prints its `key_sha256`.
-pub fn hash_key(input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let mut bytes = Vec::new();
-    if let Err(error) = input.take(MAX_KEY_LEN + 2).read_to_end(&mut bytes) {
-        let _ = writeln!(err, "the key cannot be read: {error}");
-        return Exit::Failure;
-    }
-    let key = bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(&bytes);
-    let error = if key.is_empty() {
-        "the key is empty"
-    } else if key.len() as u64 > MAX_KEY_LEN {
-        "the key is longer than 4096 bytes"
-    } else if !key.iter().all(u8::is_ascii_graphic) {
-        "the key has a character that cannot be sent after `Bearer `: use visible ASCII without spaces"
-    } else {
-        let written = writeln!(out, "{}", const_hex::encode(sha256([key])));
-        return written.map_or(Exit::Failure, |()| Exit::Success);
-    };
-    let _ = writeln!(err, "{error}");
-    Exit::UsageError
 }
 
 #[cfg(test)]

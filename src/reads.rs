@@ -37,7 +37,7 @@ pub(crate) async fn read(
 pub(crate) async fn remember(journal: &Journal, recent_states: &RecentStates, view: &RecordView) {
     recent_states.insert(view).await;
     if let Some(etag) = view.etag.as_deref().filter(|_| journal.remembers_shown()) {
-        journal.remember_shown(etag, view.fields.as_str());
+        journal.remember_shown(etag, &view.fields.to_json());
     }
 }
 

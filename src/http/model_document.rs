@@ -48,18 +48,14 @@ pub(super) fn write(
         .string("system", &record.system)
         .string("id", &record.id)
         .serialized("etag", &etag);
-    let all = record.fields.to_object().unwrap_or_default();
+    let all = &record.fields;
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let mapped = mapped_members(map, &all);
-    let mut document = if is_hidden { Document::default() } else { map.decode(&mapped) };
-    if record.partial {
-        document.remove_missing(map, &mapped);
-    }
+    let document = if is_hidden { Document::default() } else { decode(map, record) };
     object = object.value("fields", &Value::Object(document.fields));
     object = match part {
-        VendorPart::All => object.raw("vendor", record.fields.as_str()),
-        VendorPart::Rest => object.raw("vendor", &rest_json(map, &all, &document.vendor)),
+        VendorPart::All => object.raw_object("vendor", all.iter()),
+        VendorPart::Rest => object.raw("vendor", &rest_json(map, all, &document.vendor)),
         VendorPart::None => object,
     };
     object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
@@ -79,10 +75,19 @@ pub(super) fn write(
     object.finish()
 }
 
-/// The members that the map reads. The others stay text, because they are only passed on.
-fn mapped_members(map: &SystemMap, all: &RawObject) -> Map<String, Value> {
-    let mapped = all.iter().filter(|(name, _)| map.has_place_in(name));
-    mapped.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect()
+/// The fields of a record, and what they leave of the members that the map reads. The other
+/// members stay text, because they are only passed on.
+fn decode(map: &SystemMap, record: &RecordView) -> Document {
+    let mapped = record.fields.iter().filter(|(name, _)| map.has_place_in(name));
+    let mapped: Map<_, _> = mapped.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect();
+    // Whether a field is unset whose place an incomplete record does not have is not known.
+    let is_unknown = |entry: &&MapEntry| record.partial && entry.place.get(&mapped).is_none();
+    let unknown: Vec<&MapEntry> = map.entries.iter().filter(is_unknown).collect();
+    let mut document = map.decode(mapped);
+    for entry in unknown {
+        document.remove_field(&entry.field);
+    }
+    document
 }
 
 /// What no field shows, in the order of the record. `left` is what the map has left of the members
@@ -90,11 +95,13 @@ fn mapped_members(map: &SystemMap, all: &RawObject) -> Map<String, Value> {
 fn rest_json(map: &SystemMap, all: &RawObject, left: &Map<String, Value>) -> String {
     let mut rest = JsonObjectWriter::new();
     for (name, value) in all.iter() {
-        rest = match left.get(name) {
-            Some(left) => rest.value(name, left),
-            None if map.has_place_in(name) => rest,
-            None if has_one_spelling(value) => rest.raw(name, value.as_str()),
-            None => rest.value(name, &value.value().unwrap_or_default()),
+        rest = match value {
+            _ if map.has_place_in(name) => match left.get(name) {
+                Some(left) => rest.value(name, left),
+                None => rest,
+            },
+            value if has_one_spelling(value) => rest.raw(name, value.as_str()),
+            value => rest.value(name, &value.value().unwrap_or_default()),
         };
     }
     rest.finish()

@@ -15,7 +15,7 @@ use super::query::{FILTER, QueryParams};
 use super::state::ApiState;
 use super::{response, write_request};
 use crate::metrics::Metrics;
-use crate::models::{ModelPatch, SystemMap, model_etag};
+use crate::models::{ModelPatch, SystemMap, document_etag, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     EntityTag, FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, Precondition, RecordId, json_pointer,
@@ -184,17 +184,12 @@ impl Representation {
         command.if_none_match = command.if_none_match.take().map(|given| to_record_tags(map, given));
     }
 
-    /// The tag of this representation, from the record's.
-    fn etag(&self, id: &str, etag: Option<&str>) -> Option<String> {
-        match self.map() {
-            None => etag.map(str::to_owned),
-            Some(map) => model_etag(map, &to_record_id(id)?, etag?),
-        }
-    }
-
     /// The tag of a record in this representation.
     pub(super) fn etag_of(&self, record: &RecordView) -> Option<String> {
-        self.etag(&record.id, record.etag.as_deref())
+        match self.map() {
+            None => record.etag.clone(),
+            Some(map) => document_etag(map, record.etag.as_deref()?),
+        }
     }
 
     /// The tags of a write's response in this representation.
@@ -349,7 +344,7 @@ fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordI
 /// has.
 fn to_record_tags(map: &SystemMap, given: Precondition) -> Precondition {
     let Precondition::AnyOf(tags) = &given else { return given };
-    let part = map.tag_part();
+    let part = map.fingerprint.tag_part();
     let to_record = |tag: &EntityTag| match tag.split_mapped() {
         Some((record, of_map)) if of_map == part => record,
         _ => EntityTag::from_header(false, "of-no-record"),
@@ -359,7 +354,7 @@ fn to_record_tags(map: &SystemMap, given: Precondition) -> Precondition {
 
 /// Why none of these tags can match, where that is so because of the model.
 fn foreign_tag(map: &SystemMap, tags: &[EntityTag]) -> Option<String> {
-    let part = map.tag_part();
+    let part = map.fingerprint.tag_part();
     let is_own = |tag: &EntityTag| tag.split_mapped().is_some_and(|(_, of_map)| of_map == part);
     if tags.iter().any(|tag| is_own(tag) || tag.to_header().starts_with("W/")) {
         return None;

@@ -157,7 +157,7 @@ pub(super) fn record_json(record: &RecordView) -> String {
 
 /// About as many bytes as the JSON text of a record has.
 fn record_size(record: &RecordView) -> usize {
-    record.fields.as_str().len() + 384
+    record.fields.json_size() + 384
 }
 
 fn append_record(text: String, record: &RecordView) -> String {
@@ -166,7 +166,7 @@ fn append_record(text: String, record: &RecordView) -> String {
         .string("system", system)
         .string("id", id)
         .serialized("etag", etag)
-        .raw("fields", fields.as_str())
+        .raw_object("fields", fields.iter())
         .serialized("read_only", read_only);
     if !warnings.is_empty() {
         object = object.serialized("warnings", warnings);

@@ -13,7 +13,7 @@ use super::representation::Representation;
 use super::response;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Operation, OperationId, OperationState, RawJson};
+use crate::record::{Operation, OperationId, OperationState, RawObject};
 use crate::system::RecordView;
 use crate::transport::JSON;
 use crate::writes::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
@@ -85,7 +85,7 @@ fn redact_record(success: &mut WriteSuccess) {
     if let SuccessBody::Record(record) = &mut success.body {
         record.etag = None;
         record.read_only.clear();
-        record.fields = RawJson::empty_object();
+        record.fields = RawObject::default();
         for warning in &mut record.warnings {
             warning.onto = None;
             warning.moved.clear();

@@ -126,8 +126,8 @@ pub struct IdempotencyClaim {
     pub key: String,
     /// What the key is bound to: BLAKE3 over method, path, `If-Match`, body and `If-Plan`.
     pub fingerprint: [u8; 32],
-    /// Whether it belongs to an asynchronous batch or to one of its items: it is kept as long as the
-    /// batch is.
+    /// Whether it belongs to an asynchronous batch or to one of its items: it is kept as long as
+    /// the batch is.
     pub is_of_stored_batch: bool,
 }
 

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value};
 
 use super::laws::{check_apart, check_record};
-use super::{Codec, Field, FieldType, MapEntry, Place, ScalarType, SystemMap};
+use super::{Codec, Field, FieldType, MapEntry, MapFingerprint, Place, ScalarType, SystemMap};
 use crate::record::SystemName;
 
 /// The `fields` of every record that a golden file has.
@@ -93,7 +93,7 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         missing: Vec::new(),
         together: Vec::new(),
         create: Map::new(),
-        fingerprint: "00".repeat(32),
+        fingerprint: MapFingerprint::of(""),
     })
 }
 

@@ -92,7 +92,7 @@ fn check_get_put(entry: &MapEntry, vendor: &Value) -> Result<(), String> {
 
 /// The whole document, sent back as a merge patch, changes nothing.
 pub(super) fn check_record(map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
-    let document = map.decode(fields);
+    let document = map.decode(fields.clone());
     let body = json!({ "fields": document.fields, "vendor": document.vendor });
     match apply(map, fields, &body) {
         Ok(after) if after == *fields => Ok(()),

@@ -10,6 +10,7 @@ mod create;
 mod decimal;
 mod field;
 mod filters;
+mod fingerprint;
 mod generate;
 #[cfg(test)]
 mod golden_tests;
@@ -26,10 +27,11 @@ mod time;
 
 pub use codec::{Codec, DateTimeForm, EnumWord};
 pub use field::{Field, FieldType, Format, ScalarType};
+pub use fingerprint::MapFingerprint;
 pub use laws::{BrokenLaw, check_laws};
 pub use model::Model;
 pub use patch::ModelPatch;
 pub use place::Place;
 pub use system_map::{Decoded, Document, MapEntry, SystemMap};
-pub use tags::model_etag;
+pub use tags::{document_etag, model_etag};
 pub use time::{Pattern, parse_zone};

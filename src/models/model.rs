@@ -35,7 +35,7 @@ impl Model {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.schema().to_string().as_bytes());
         for map in &self.maps {
-            hasher.update(map.fingerprint.as_bytes());
+            hasher.update(map.fingerprint.to_string().as_bytes());
         }
         hasher.finalize().to_hex().to_string()
     }

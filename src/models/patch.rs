@@ -122,7 +122,7 @@ impl ModelPatch {
         etag: &str,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
-        let document = self.map.decode(before);
+        let document = self.map.decode(before.clone());
         match &self.change {
             Change::Merge { envelope, assignments, vendor } => {
                 self.check_envelope(envelope, Some(etag))?;

@@ -52,13 +52,17 @@ impl Place {
     }
 
     /// The value in `fields`; `None` if there is none.
-    pub(super) fn get<'v>(&self, fields: &'v Map<String, Value>) -> Option<&'v Value> {
+    #[must_use]
+    pub fn get<'v>(&self, fields: &'v Map<String, Value>) -> Option<&'v Value> {
         get_below(fields.get(self.member())?, self.below())
     }
 
     /// Whether `fields` has a value above this place that is no object, so that nothing can be
     /// there.
     pub(super) fn is_blocked(&self, fields: &Map<String, Value>) -> bool {
+        if self.is_member() {
+            return false;
+        }
         let mut value = fields.get(self.member());
         for name in self.below() {
             match value {

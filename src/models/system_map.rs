@@ -2,17 +2,13 @@
 
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Map, Value, json};
 
 use super::codec::Codec;
 use super::field::Field;
+use super::fingerprint::MapFingerprint;
 use super::place::{Place, get_below};
 use crate::record::{FieldError, SystemName, json_pointer, nearest_name, values_equal};
-
-/// How many bytes of the fingerprint a tag carries.
-const FINGERPRINT_BYTES: usize = 9;
 
 /// Where and how a system keeps one field.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,18 +141,11 @@ pub struct SystemMap {
     pub together: Vec<Vec<Place>>,
     /// Members that a create sets where the model gives none.
     pub create: Map<String, Value>,
-    /// BLAKE3, in hex, over the model, the map and the adapter's shape of records.
-    pub fingerprint: String,
+    /// Over the model, the map and the adapter's shape of records.
+    pub fingerprint: MapFingerprint,
 }
 
 impl SystemMap {
-    /// The part of the fingerprint that tags carry.
-    #[must_use]
-    pub fn tag_part(&self) -> String {
-        let digest = const_hex::decode(&self.fingerprint).unwrap_or_default();
-        BASE64.encode(digest.get(..FINGERPRINT_BYTES).unwrap_or_default())
-    }
-
     /// These pointers into the record, with the places of all fields that count as one with a field
     /// that they touch.
     pub(super) fn join_places(&self, mut pointers: Vec<String>) -> Vec<String> {
@@ -231,10 +220,11 @@ impl SystemMap {
 
     /// The fields and the rest of a record, of which the members with places are enough.
     #[must_use]
-    pub fn decode(&self, fields: &Map<String, Value>) -> Document {
-        let mut document = Document { vendor: fields.clone(), ..Document::default() };
+    pub fn decode(&self, fields: Map<String, Value>) -> Document {
+        let mut document = Document { vendor: fields, ..Document::default() };
         for (index, entry) in self.entries.iter().enumerate() {
-            match entry.decode_in(fields) {
+            // No place is in another one, so that the places removed so far do not matter.
+            match entry.decode_in(&document.vendor) {
                 Decoded::Unset => put(&mut document.fields, &entry.field.path, Value::Null),
                 Decoded::Value(value) => put(&mut document.fields, &entry.field.path, value),
                 Decoded::Unreadable(why) => {
@@ -266,12 +256,9 @@ pub struct Document {
 }
 
 impl Document {
-    /// Removes the fields whose places an incomplete record does not have: whether they are unset
-    /// is not known.
-    pub fn remove_missing(&mut self, map: &SystemMap, fields: &Map<String, Value>) {
-        for entry in map.entries.iter().filter(|entry| entry.place.get(fields).is_none()) {
-            remove(&mut self.fields, &entry.field.path);
-        }
+    /// Removes a field.
+    pub fn remove_field(&mut self, field: &Field) {
+        remove(&mut self.fields, &field.path);
     }
 }
 

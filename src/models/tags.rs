@@ -3,12 +3,20 @@
 use super::system_map::SystemMap;
 use crate::record::{EntityTag, RecordId};
 
-/// The tag of the document whose record has this tag (both as header values); `None` if it is no
-/// tag of this record.
+/// The tag of the document of a record that has this tag; both are header values.
+#[must_use]
+pub fn document_etag(map: &SystemMap, record_etag: &str) -> Option<String> {
+    Some(parse(record_etag)?.mapped(map.fingerprint.tag_part()).to_header())
+}
+
+/// As [`document_etag`]; `None` if the tag is not one of this record.
 #[must_use]
 pub fn model_etag(map: &SystemMap, id: &RecordId, record_etag: &str) -> Option<String> {
-    let opaque = record_etag.strip_prefix('"')?.strip_suffix('"')?;
-    let tag = EntityTag::from_header(false, opaque);
-    tag.version_for(&map.system, id)?;
-    Some(tag.mapped(&map.tag_part()).to_header())
+    parse(record_etag)?.version_for(&map.system, id)?;
+    document_etag(map, record_etag)
+}
+
+fn parse(etag: &str) -> Option<EntityTag> {
+    let opaque = etag.strip_prefix('"')?.strip_suffix('"')?;
+    Some(EntityTag::from_header(false, opaque))
 }

@@ -135,7 +135,7 @@ fn a_document_shows_fields_and_the_rest() {
     let fields = object(
         r#"{"Email":"g@e.x","Status":"Odd","Credit Limit":110,"City":"","Phone":null,"p":{"Cost":{"value":"1.10","locked":true}}}"#,
     );
-    let document = customer().decode(&fields);
+    let document = customer().decode(fields.clone());
     assert_eq!(
         Value::Object(document.fields).to_string(),
         r#"{"email":"g@e.x","level":null,"since":null,"seen":null,"met":null,"credit":1.1,"cost":1.10,"visits":null,"newsletter":null,"address":{"city":null,"zip":null},"tags":null,"codes":null}"#

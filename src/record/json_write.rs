@@ -159,6 +159,17 @@ impl JsonObjectWriter {
         self
     }
 
+    /// Adds an object of members whose values are JSON texts.
+    #[must_use]
+    pub fn raw_object<'m, V: AsRef<str> + 'm>(
+        mut self,
+        name: &str,
+        members: impl Iterator<Item = (&'m str, &'m V)>,
+    ) -> Self {
+        self.begin_member(name);
+        Self(Self::append_to(self.0).raw_members(members).finish())
+    }
+
     /// Adds a value.
     #[must_use]
     pub fn value(mut self, name: &str, value: &Value) -> Self {

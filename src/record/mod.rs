@@ -53,7 +53,7 @@ pub use patch::{
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};
 pub use precondition::Precondition;
-pub use raw_json::{RawJson, RawObject};
+pub use raw_json::{RawJson, RawObject, json_object};
 pub use rebase::{Rebase, rebase};
 pub use rfc3339::{format_time, parse_time, parse_vendor_time};
 pub use secret::{Secret, hide_secret, redact_secrets};

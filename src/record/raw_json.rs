@@ -77,12 +77,6 @@ impl RawJson {
         Ok(elements.into_iter().map(|element| Self::slice_of(&self.0, element)).collect())
     }
 
-    /// The empty object.
-    #[must_use]
-    pub fn empty_object() -> Self {
-        Self(ByteString::from_static("{}"))
-    }
-
     /// A part of a larger text; the larger text lives as long as the part.
     #[must_use]
     pub fn slice_of(text: &ByteString, value: &RawValue) -> Self {
@@ -216,9 +210,14 @@ impl RawObject {
     /// The text of the object.
     #[must_use]
     pub fn to_json(&self) -> String {
+        JsonObjectWriter::with_capacity(self.json_size()).raw_members(self.iter()).finish()
+    }
+
+    /// The length of the text, without the escapes of names.
+    #[must_use]
+    pub fn json_size(&self) -> usize {
         // Quotes, colon and comma of each member, and the braces.
-        let size: usize = self.iter().map(|(name, value)| name.len() + value.as_str().len() + 4).sum();
-        JsonObjectWriter::with_capacity(size + 2).raw_members(self.iter()).finish()
+        self.iter().map(|(name, value)| name.len() + value.as_str().len() + 4).sum::<usize>() + 2
     }
 
     /// The members, parsed. Numbers keep their form.
@@ -250,6 +249,30 @@ impl Serialize for RawObject {
 impl<'de> Deserialize<'de> for RawObject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Vec::<(String, RawJson)>::deserialize(deserializer).map(Self::from_iter)
+    }
+}
+
+/// An object as callers see it, for `#[serde(with = "json_object")]`.
+pub mod json_object {
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{RawJson, RawObject};
+
+    /// Writes the members.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(object: &RawObject, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(object.iter())
+    }
+
+    /// Reads the members.
+    ///
+    /// # Errors
+    /// It is not an object, or it is ambiguous.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<RawObject, D::Error> {
+        RawJson::deserialize(deserializer)?.to_object().map_err(D::Error::custom)
     }
 }
 

@@ -17,8 +17,8 @@ pub fn parse_vendor_time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(in_utc)
 }
 
-/// Parses a time with a zone. The last hours of the year 9999, which stand for "for ever", are beyond the range
-/// of timestamps and become the last one.
+/// Parses a time with a zone. The last hours of the year 9999, which stand for "for ever", are
+/// beyond the range of timestamps and become the last one.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok().or_else(|| is_end_of_range(text).then_some(Timestamp::MAX))

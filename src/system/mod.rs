@@ -24,7 +24,7 @@ use crate::catalog::Catalog;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, EntityTag, FieldError, OperationId, Patch, PlanTag, Precondition, RawJson, RawObject, RecordId, SystemName,
+    Action, EntityTag, FieldError, OperationId, Patch, PlanTag, Precondition, RawObject, RecordId, SystemName,
     VendorError, VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
@@ -196,7 +196,7 @@ impl System {
             system: self.name.as_str().to_owned(),
             id: id.as_str().to_owned(),
             etag: Some(self.etag_header(id, record)),
-            fields: RawJson::from(&record.fields),
+            fields: record.fields.clone(),
             read_only: read_only.map(|name| json_pointer("/fields", &[name])).collect(),
             warnings,
             pending_operation: running.map(OperationId::path),

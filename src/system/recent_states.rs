@@ -37,7 +37,7 @@ impl RecentStates {
         let Some(etag) = &record.etag else { return };
         // `get` counts as a use and so prolongs the entry.
         if self.0.get(etag).await.is_none() {
-            self.0.insert(etag.clone(), record.fields.as_str().into()).await;
+            self.0.insert(etag.clone(), record.fields.to_json().into()).await;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RawJson, Warning};
+use crate::record::{RawObject, Warning, json_object};
 
 /// A record. `fields` holds the vendor's own names and values; no number loses precision or form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -18,8 +18,9 @@ pub struct RecordView {
     #[schema(required = true, example = "\"d3q2-7w.b1nd\"")]
     pub etag: Option<String>,
     /// The vendor's own names and values.
+    #[serde(with = "json_object")]
     #[schema(value_type = Object)]
-    pub fields: RawJson,
+    pub fields: RawObject,
     /// JSON Pointers of what cannot be patched.
     pub read_only: Vec<String>,
     /// What the caller would otherwise not learn.

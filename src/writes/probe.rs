@@ -188,7 +188,7 @@ impl OutcomeProbe<'_> {
         let record = finding.record.as_ref();
         let fence = self.services.fence(&write.operation);
         let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
-        // What was compared is soon old: a delete that waits for longer is compared anew.
+        // What was compared is soon old: a delete that waits for longer is compared again.
         let deadline = deadline.min(Instant::now() + PROBE_TIMEOUT);
         match (self.resend(write, request, fence, deadline).await, &finding.fault) {
             (Some(SendResult::Success), _) => Resolution::Applied.into(),

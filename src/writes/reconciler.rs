@@ -113,9 +113,9 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
     services.enqueue_reconcile(InFlightWrite { response, first_adopted_ms, blocks_record: true, ..intent.into() });
 }
 
-/// Whether the intent may have been stored after its caller's deadline, by the clock of its process:
-/// then that process did not send it, and responded that nothing was sent. An intent that was sent
-/// all the same loses nothing but its repetition. One without a deadline is never late.
+/// Whether the intent may have been stored after its caller's deadline, by the clock of its
+/// process: then that process did not send it, and responded that nothing was sent. An intent that
+/// was sent all the same loses nothing but its repetition. One without a deadline is never late.
 fn may_be_stored_late(stored_ms: Option<i64>, deadline_ms: Option<i64>, clock_skew: Duration) -> bool {
     let difference_ms = i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX);
     let Some(deadline_ms) = deadline_ms else { return false };

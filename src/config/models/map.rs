@@ -9,7 +9,7 @@ use super::toml_json::to_json;
 use crate::config::spanned_value::SpannedValue;
 use crate::config::system::SystemConfig;
 use crate::config::table_reader::TableReader;
-use crate::models::{Field, MapEntry, Model, Place, SystemMap, check_laws};
+use crate::models::{Field, MapEntry, MapFingerprint, Model, Place, SystemMap, check_laws};
 use crate::vendors::Adapter;
 
 /// How many values of each field, and how many records, the laws are checked with at the start.
@@ -138,7 +138,7 @@ fn fingerprint(
     config: &SystemConfig,
     collection: Option<&str>,
     entries: &TableReader<'_>,
-) -> Option<String> {
+) -> Option<MapFingerprint> {
     let map: Option<Vec<(String, Value)>> = {
         let mut entries: Vec<_> = entries.entries();
         entries.sort_by_key(|(name, _)| *name);
@@ -152,7 +152,7 @@ fn fingerprint(
         "map": map?,
         "shape": [config.vendor.factory.vendor, RECORD_SHAPE],
     });
-    Some(blake3::hash(described.to_string().as_bytes()).to_hex().to_string())
+    Some(MapFingerprint::of(&described.to_string()))
 }
 
 fn report_broken_laws(map: &SystemMap, entries: &[(MapEntry, SpannedValue<'_>)], table: &SpannedValue<'_>) {

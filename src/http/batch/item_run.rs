@@ -194,8 +194,8 @@ impl ItemRun {
     /// Follows the operation of the item to its end, and responds as its write alone would have.
     /// Nothing is sent meanwhile: the write is known by its operation, even if its key is free.
     ///
-    /// `None`, only with `may_begin_again`: the write was not made and its key is free, as if the item
-    /// had not begun. The process that began it may have been about to try it again.
+    /// `None`, only with `may_begin_again`: the write was not made and its key is free, as if the
+    /// item had not begun. The process that began it may have been about to try it again.
     async fn respond_at_end(
         &self,
         item: usize,

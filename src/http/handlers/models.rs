@@ -93,7 +93,7 @@ fn map_view(map: &Arc<SystemMap>) -> SystemMapView {
     SystemMapView {
         system: map.system.as_str().to_owned(),
         collection: map.collection.clone(),
-        fingerprint: map.fingerprint.clone(),
+        fingerprint: map.fingerprint.to_string(),
         mapped: names(|_| true),
         read_only: names(|entry| entry.is_read_only),
         missing: map.missing.iter().map(crate::models::Field::name).collect(),
