@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use foldhash::HashMap;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
 use super::check;
 use super::formats::add_formats;
 use super::schema_purpose::SchemaPurpose;
-use crate::record::{FieldError, RawObject, percent_encode, sha256};
+use crate::record::{FieldError, RawJson, RawObject, percent_encode, sha256};
 use crate::vendors::{FieldSchema, RecordSchema};
 
 /// A JSON Schema (draft 2020-12) as text.
@@ -27,6 +28,8 @@ pub struct CollectionSchema {
     documents: [SchemaDocument; 3],
     create: Validator,
     update: Validator,
+    /// The members of `update`, one by one: a patch is checked without an object made of it.
+    updatable: HashMap<String, Validator>,
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -38,15 +41,20 @@ impl CollectionSchema {
     /// Compiles a vendor's description.
     pub(super) fn compile(collections: &str, collection: &str, schema: RecordSchema) -> Result<Self, String> {
         let path = schema_path(collections, collection);
-        let build = |purpose| {
+        let build = |body| {
             let options = add_formats(jsonschema::options().with_draft(Draft::Draft202012));
-            let body = Value::Object(body_of(&schema, purpose));
-            options.build(&body).map_err(|_| "the vendor's description of its fields cannot be used".to_owned())
+            let built = options.build(&Value::Object(body));
+            built.map_err(|_| "the vendor's description of its fields cannot be used".to_owned())
         };
+        let purpose = SchemaPurpose::Update;
+        let updatable = fields_of(&schema, purpose)
+            .map(|field| Ok((field.name.clone(), build(property_of(field, purpose))?)))
+            .collect::<Result<_, String>>()?;
         Ok(Self {
             documents: SchemaPurpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
-            create: build(SchemaPurpose::Create)?,
-            update: build(SchemaPurpose::Update)?,
+            create: build(body_of(&schema, SchemaPurpose::Create))?,
+            update: build(body_of(&schema, SchemaPurpose::Update))?,
+            updatable,
             schema,
         })
     }
@@ -93,7 +101,17 @@ impl CollectionSchema {
     /// What is wrong with members that a patch sets, null included.
     #[must_use]
     pub fn check_patch(&self, members: &RawObject) -> Vec<FieldError> {
+        if members.iter().all(|(name, value)| self.fits(name, value)) {
+            return Vec::new();
+        }
         self.check_members(members.to_map())
+    }
+
+    fn fits(&self, name: &str, value: &RawJson) -> bool {
+        match self.updatable.get(name) {
+            Some(validator) => validator.is_valid(&value.value().unwrap_or_default()),
+            None => !self.schema.is_closed,
+        }
     }
 
     /// The same for parsed members.
@@ -119,14 +137,17 @@ fn document_of(path: &str, schema: &RecordSchema, purpose: SchemaPurpose) -> Sch
     SchemaDocument { text, etag }
 }
 
-/// The document without its head.
-fn body_of(schema: &RecordSchema, purpose: SchemaPurpose) -> Map<String, Value> {
-    let is_part = |field: &&FieldSchema| match purpose {
+fn fields_of(schema: &RecordSchema, purpose: SchemaPurpose) -> impl Iterator<Item = &FieldSchema> {
+    schema.fields.iter().filter(move |field| match purpose {
         SchemaPurpose::Record => field.is_shown,
         SchemaPurpose::Create => field.is_creatable,
         SchemaPurpose::Update => field.is_updatable,
-    };
-    let fields: Vec<&FieldSchema> = schema.fields.iter().filter(is_part).collect();
+    })
+}
+
+/// The document without its head.
+fn body_of(schema: &RecordSchema, purpose: SchemaPurpose) -> Map<String, Value> {
+    let fields: Vec<&FieldSchema> = fields_of(schema, purpose).collect();
     let properties: Map<String, Value> =
         fields.iter().map(|field| (field.name.clone(), Value::Object(property_of(field, purpose)))).collect();
     let required: Vec<&str> = match purpose {
@@ -156,4 +177,35 @@ fn property_of(field: &FieldSchema, purpose: SchemaPurpose) -> Map<String, Value
         property.insert("x-vendor".to_owned(), Value::Object(field.vendor.clone()));
     }
     property
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_alone_fits_exactly_if_it_fits_in_a_document() {
+        let fields = vec![
+            FieldSchema::new("text", json!({ "type": "string", "maxLength": 3 })),
+            FieldSchema { is_nullable: false, ..FieldSchema::new("count", json!({ "type": "integer", "minimum": 1 })) },
+            FieldSchema::new("word", json!({ "enum": ["a", "b"] })),
+            FieldSchema::new("mail", json!({ "type": "string", "format": "email" })),
+            FieldSchema { is_updatable: false, ..FieldSchema::new("shown", json!({})) },
+            FieldSchema::new("inner", json!({ "type": "object", "properties": { "n": { "type": "number" } } })),
+        ];
+        let values = [json!(null), json!("a"), json!("abcd"), json!("a@b"), json!(0), json!(1), json!(1.5), json!({})];
+        for is_closed in [true, false] {
+            let schema = RecordSchema { is_closed, fields: fields.clone(), ..RecordSchema::default() };
+            let schema = CollectionSchema::compile("/c", "c", schema).expect("a schema");
+            let mut refused = 0;
+            for name in fields.iter().map(|field| field.name.as_str()).chain(["other"]) {
+                for value in values.iter().chain([&json!({ "n": "x" }), &json!({ "n": 1 })]) {
+                    let fits = schema.fits(name, &RawJson::from(value));
+                    assert_eq!(fits, schema.update.is_valid(&json!({ name: value })), "{is_closed} {name} {value}");
+                    refused += usize::from(!fits);
+                }
+            }
+            assert!(refused > 20, "{refused}");
+        }
+    }
 }
