@@ -4,8 +4,8 @@
 //! long run. Limits are those of this process; several replicas have one set each.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -19,6 +19,9 @@ use crate::config::CallerLimits;
 pub use crate::metrics::QuotaPolicy;
 use crate::record::CallerName;
 
+/// How much longer than it was told to a caller may wait before it sends a refused request again.
+const RESERVED_LONGER: Duration = Duration::from_secs(1);
+
 /// How long a caller with too many requests in flight should wait.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ pub struct CallerQuota {
     limits: CallerLimits,
     rate: Option<Rate>,
     in_flight: AtomicU32,
+    /// Until when items of batches leave what there is to a single request that was refused.
+    reserved_until: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug)]
@@ -78,7 +83,8 @@ impl CallerQuota {
             return None;
         }
         let rate = NonZeroU32::new(limits.rate).map(|rate| Rate::new(rate, limits.burst));
-        Some(Arc::new(Self { limits, rate, in_flight: AtomicU32::new(0) }))
+        let (in_flight, reserved_until) = (AtomicU32::new(0), Mutex::default());
+        Some(Arc::new(Self { limits, rate, in_flight, reserved_until }))
     }
 
     /// The limits that it was made with.
@@ -112,6 +118,23 @@ impl CallerQuota {
         }
         admitted.usage = self.rate.as_ref().map(Rate::check).transpose()?;
         Ok(admitted)
+    }
+
+    /// A single request was refused. When its caller sends it again, as late as it was told to,
+    /// items of batches have left room for it.
+    pub fn reserve(&self, retry_after: Duration) {
+        *self.lock_reserved() = Some(Instant::now() + retry_after + RESERVED_LONGER);
+    }
+
+    /// Whether items of batches leave what there is to a single request.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.lock_reserved().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn lock_reserved(&self) -> MutexGuard<'_, Option<Instant>> {
+        // Poisoning is harmless: the critical sections copy a value.
+        self.reserved_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one request that is in flight in the place of another: an item in that of its batch.
@@ -263,6 +286,17 @@ mod tests {
             usage = quota.admit().expect("within the burst").usage();
         }
         assert_eq!(usage, Some(RateUsage { remaining: 42, reset_seconds: 2 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refused_request_has_a_reservation_until_it_can_come_again() {
+        let quota = quota(1, 1, 0);
+        assert!(!quota.is_reserved());
+        quota.reserve(Duration::from_secs(1));
+        advance(Duration::from_millis(1900)).await;
+        assert!(quota.is_reserved());
+        advance(Duration::from_millis(100)).await;
+        assert!(!quota.is_reserved());
     }
 
     #[test]

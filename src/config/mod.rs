@@ -42,7 +42,7 @@ pub use system::{SystemConfig, SystemPolicy, Validation};
 pub use tls::{TlsConfig, TlsError, TlsIdentity};
 pub use vendor::VendorConfig;
 
-use crate::journal::JournalSettings;
+use crate::journal::{JournalSettings, MAX_CONNECT_TIMEOUT};
 use crate::models::Model;
 use crate::record::SystemName;
 use crate::vendors::AdapterFactory;
@@ -130,7 +130,13 @@ impl Config {
         if let Err(message) = check_open_access(&access, server.bind) {
             root.error("access", message, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
         }
-        let systems = read_systems(&systems, server.bind);
+        let mut systems = read_systems(&systems, server.bind);
+        if store::is_shared(&store) {
+            // A write is not sent later than another replica could have taken it over.
+            for system in &mut systems {
+                system.stack.connect_timeout = system.stack.connect_timeout.min(MAX_CONNECT_TIMEOUT);
+            }
+        }
         let models = models::read_models(&root.table("models"), &systems);
         root.reject_unknown(|_| None);
         Self { models, server, store, metrics, access, systems, value_files: Vec::new() }

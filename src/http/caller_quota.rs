@@ -27,7 +27,12 @@ pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
             }
             Ok(())
         }
-        Err(exceeded) => Err(refuse(state, caller, exceeded)),
+        Err(exceeded) => {
+            if let Some(quota) = caller.quota() {
+                quota.reserve(exceeded.retry_after);
+            }
+            Err(refuse(state, caller, exceeded))
+        }
     }
 }
 
@@ -47,14 +52,20 @@ fn lend_place(batch: &Rc<RequestState>) -> Option<LentPlace> {
 }
 
 /// Counts an item of a batch against its caller's limits. One item at a time is in flight in the
-/// place of its batch; the others wait for places of their own.
+/// place of its batch; the others wait for places of their own, and for a single request that was
+/// refused.
 ///
 /// # Errors
 /// 429: the rate, or no place before the item's deadline.
 pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<LentPlace>, Problem> {
-    let Some(caller) = state.principal().filter(|caller| caller.quota().is_some()) else { return Ok(None) };
+    let Some(caller) = state.principal() else { return Ok(None) };
+    let Some(quota) = caller.quota() else { return Ok(None) };
     loop {
         let place = lend_place(batch);
+        if place.is_none() && quota.is_reserved() && Instant::now() + ITEM_PAUSE < state.deadline() {
+            sleep(ITEM_PAUSE).await;
+            continue;
+        }
         let admitted = if place.is_some() { caller.admit_in_place() } else { caller.admit() };
         match admitted {
             Ok(admitted) => {

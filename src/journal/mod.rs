@@ -60,7 +60,7 @@ mod writer_rows;
 mod writer_state;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use batches::BatchRow;
 pub use changes::{ChangePage, ChangeQuery, ChangeRead, ChangeStart, FeedEvent};
@@ -73,6 +73,7 @@ pub use model::{
     BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
     JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload,
 };
+pub use ownership::MAX_CONNECT_TIMEOUT;
 pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};
 pub use verdict::{Verdict, VerdictResult};
 pub use verify::{ChainError, LedgerHead, VerifiedRange, VerifyReport, verify_ledger};

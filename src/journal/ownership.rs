@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 
 /// After a heartbeat, writes are sent for so long: the rest of [`DEAD_AFTER`] is left for a request
-/// that is sent at the last moment to connect and to arrive.
-const OWNED_FOR: Duration = Duration::from_secs(6);
+/// that is sent at the last moment to connect, twice [`MAX_CONNECT_TIMEOUT`].
+const OWNED_FOR: Duration = Duration::from_secs(4);
+
+/// The longest `connect_timeout` where replicas share the store. A TLS handshake may take as long
+/// again.
+pub const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The times of this instance's heartbeats.
 #[derive(Debug, Default)]
@@ -55,10 +59,11 @@ mod tests {
         let mut ownership = Ownership::default();
         assert!(ownership.is_unbroken(0, at(1000)), "a file has one owner");
         ownership.renew(at(0), at(0));
-        assert!(ownership.is_unbroken(0, at(5)));
-        assert!(!ownership.is_unbroken(0, at(6)), "others count from 8 s on");
-        ownership.renew(at(5), at(5));
-        assert!(ownership.is_unbroken(0, at(10)));
+        assert!(ownership.is_unbroken(0, at(3)));
+        assert!(!ownership.is_unbroken(0, at(4)), "others count from 8 s on");
+        assert_eq!(OWNED_FOR + 2 * MAX_CONNECT_TIMEOUT, DEAD_AFTER);
+        ownership.renew(at(3), at(3));
+        assert!(ownership.is_unbroken(0, at(6)));
         ownership.renew(at(20), at(20));
         assert!(!ownership.is_unbroken(0, at(20)), "begun before the pause");
         assert!(ownership.is_unbroken(ownership.epoch(), at(20)), "begun after it");

@@ -30,7 +30,7 @@ const TX_TIMEOUT: Duration = Duration::from_secs(5);
 /// The logged failure of a timeout.
 const TIMED_OUT: &str = "no response in time";
 /// How often this instance records that it is alive and deletes expired rows.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// The most commands in one transaction.
 const MAX_GROUP: usize = 512;
 

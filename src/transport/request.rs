@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::origin::RequestOrigin;
@@ -19,21 +20,20 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TYPICAL_HEADERS: usize = 5;
 
 /// Closes when this process may not send a write any more, because another one may have taken it
-/// over.
+/// over, or a person may have ended it.
 #[derive(Clone)]
-pub struct Fence(Arc<dyn Fn() -> bool + Send + Sync>);
+pub struct Fence(Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>);
 
 impl Fence {
     /// A fence that is open while `is_open` returns `true`.
     #[must_use]
-    pub fn new(is_open: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(is_open))
+    pub fn new<F: Future<Output = bool> + Send + 'static>(is_open: impl Fn() -> F + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::pin(is_open())))
     }
 
     /// Whether the request may be sent now.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        (self.0)()
+    pub async fn is_open(&self) -> bool {
+        (self.0)().await
     }
 }
 

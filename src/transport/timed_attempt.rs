@@ -100,8 +100,11 @@ impl<T: Layer> Layer for AttemptLayer<T> {
             let why = "the deadline passed before the request could be sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(why));
         }
-        if request.fence.as_ref().is_some_and(|fence| !fence.is_open()) {
-            let message = "the store was out of reach for so long that another replica may have taken over this write";
+        if let Some(fence) = &request.fence
+            && !matches!(timeout_at(end, fence.is_open()).await, Ok(true))
+        {
+            let message =
+                "the write waited for so long that another replica may have taken it over, or a person ended it";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(message));
         }
         let (outcome, result) = match timeout_at(end, self.inner.call(request)).await {
@@ -209,7 +212,7 @@ mod tests {
         let is_open = Arc::new(AtomicBool::new(false));
         let fence = Arc::clone(&is_open);
         let mut write = request(VendorRequestKind::Update);
-        write.fence = Some(Fence::new(move || fence.load(Ordering::Relaxed)));
+        write.fence = Some(Fence::new(move || std::future::ready(fence.load(Ordering::Relaxed))));
         let fault = attempt.call(&mut write).await.expect_err("closed");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
         is_open.store(true, Ordering::Relaxed);

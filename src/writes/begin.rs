@@ -26,7 +26,7 @@ pub(super) struct Journaled<'t> {
 pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptError> {
     let Planned { task, lease, mut request, intent } = planned;
     // From before the intent is stored: others can take it over from then on.
-    request.request.fence = Some(task.services.fence(&intent.operation));
+    request.request.fence = Some(task.services.fence_of_new(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
     let write = InFlightWrite { lease: held, ..intent.into() };
     begin(task, &write).await?;

@@ -18,7 +18,6 @@ mod concurrent_creates;
 mod concurrent_writes;
 mod conflict_retries;
 mod drain;
-mod hand_verdicts;
 mod idempotency;
 mod interim_outcome;
 mod lease;

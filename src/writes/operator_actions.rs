@@ -10,10 +10,10 @@ use super::command::Operator;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
-use super::probe::{MIN_AGE_TO_RESOLVE, OutcomeProbe, PROBE_TIMEOUT};
+use super::probe::{OutcomeProbe, PROBE_TIMEOUT};
 use super::record_outcome::late_verdict;
 use super::verify_applied::resolve_and_verify;
-use super::write_services::WriteServices;
+use super::write_services::{MIN_AGE_TO_RESOLVE, WriteServices};
 use super::write_task::accepted_success;
 use crate::journal::{JournalError, Verdict, VerdictResult};
 use crate::record::{Action, Operation, OperationId, OperationState};
@@ -121,8 +121,6 @@ pub(crate) async fn record_verdict_by_hand(
         replay_json: intent.filter(|_| state == OperationState::Applied).and_then(replay_of_applied),
         min_age: MIN_AGE_TO_RESOLVE,
     };
-    services.hand_verdicts.announce(&operation.id);
-    // Without a response the verdict may be stored.
     let result = services.journal.record_verdict(verdict).await?;
     if result == VerdictResult::Recorded {
         // A running probe sees that the operation has ended.
@@ -130,8 +128,6 @@ pub(crate) async fn record_verdict_by_hand(
         if let Some(system) = services.system(&operation.system) {
             services.metrics.operation_resolved(system.index, state);
         }
-    } else {
-        services.hand_verdicts.withdraw(&operation.id);
     }
     Ok(result)
 }

@@ -18,7 +18,7 @@ use super::interim_outcome::block_record;
 use super::resend::{repeatable_delete, resend};
 use super::resolve::{Evidence, ObservedRecord, Resolution, SendResult, needs_ledger, resolve, resolve_finally};
 use super::stored_request::StoredRequest;
-use super::write_services::WriteServices;
+use super::write_services::{MIN_AGE_TO_RESOLVE, VERDICT_MARGIN, WriteServices};
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
@@ -29,14 +29,6 @@ pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The minimum age of an operation that a person may resolve. Before that its own process is likely
-/// to find the outcome.
-pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
-
-/// How far the store's clock, which that age is measured with, may be ahead of this process's. Too
-/// wide a margin costs a few queries.
-const VERDICT_MARGIN: Duration = Duration::from_secs(10);
 
 /// The most time between the gateway's begin of a create and the time in its record's id.
 const MAX_CREATE_TIME: Duration = Duration::from_mins(1);
@@ -162,7 +154,7 @@ impl OutcomeProbe<'_> {
         }
         let send_result = match &write.resendable_request {
             Some(request) if write.is_bound_to_version() && !write.has_ended_elsewhere => {
-                match self.resend(write, request, self.services.fence(&write.operation), deadline).await {
+                match self.resend(write, request, self.services.fence_of_sent(&write.operation), deadline).await {
                     Some(SendResult::Success) => return Resolution::Applied.into(),
                     Some(send_result) => send_result,
                     None => return Resolution::Open.into(),
@@ -186,7 +178,7 @@ impl OutcomeProbe<'_> {
     /// differ: a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
-        let fence = self.services.fence(&write.operation);
+        let fence = self.services.fence_of_sent(&write.operation);
         let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
         // What was compared is soon old: a delete that waits for longer is compared again.
         let deadline = deadline.min(Instant::now() + PROBE_TIMEOUT);

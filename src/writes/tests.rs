@@ -24,7 +24,8 @@ use super::resolve::Resolution;
 use super::write_services::WriteServices;
 use super::write_task::WriteTask;
 use crate::catalog::Catalog;
-use crate::journal::{Durability, Journal, JournalSettings, OperationQuery};
+use crate::journal::tests::samples::{intent, verdict};
+use crate::journal::{Durability, Journal, JournalSettings, OperationQuery, Verdict, VerdictResult};
 use crate::metrics::Metrics;
 use crate::record::{
     CallerName, CallerShare, Operation, OperationId, OperationState, Patch, Precondition, RecordId, RequestId, Secret,
@@ -33,7 +34,7 @@ use crate::record::{
 use crate::sandbox::{CallKind, InjectedFault, matrix42};
 use crate::system::{CallerContext, Guarantee, System, SystemPolicy, VendorSession};
 use crate::transport::trace::TraceContext;
-use crate::transport::{Fence, Priority, StackSettings, TransportStack};
+use crate::transport::{Priority, StackSettings, TransportStack};
 use crate::vendors::{Settings, find_vendor};
 
 const CLASS: &str = matrix42::CATEGORY_CLASS;
@@ -130,14 +131,17 @@ async fn a_write_that_a_person_ends_is_not_sent_any_more() {
     let journal = open_store(&folder.path().join("store.db")).await;
     let (system, metrics) = build_system(&matrix42::Vendor::start().expect("a vendor"));
     let (state, _queue) = WriteServices::new(vec![system], journal.clone(), metrics);
-    let (ended, other) = (OperationId::new(), OperationId::new());
-    let fences = [&ended, &other].map(|operation| state.fence(operation));
-    let are_open = || fences.each_ref().map(Fence::is_open);
-    assert_eq!(are_open(), [true, true]);
-    state.hand_verdicts.announce(&ended);
-    assert_eq!(are_open(), [false, true]);
-    state.hand_verdicts.withdraw(&ended);
-    assert_eq!(are_open(), [true, true], "the verdict was not recorded");
+    let (write, unknown) = (intent("A:1"), OperationId::new());
+    assert!(state.fence_of_new(&write.operation).is_open().await, "its intent is being stored");
+    assert!(!state.fence_of_sent(&unknown).is_open().await);
+    journal.begin(write.clone()).await.expect("begun");
+    let fence = state.fence_of_sent(&write.operation);
+    assert!(fence.is_open().await);
+    let verdict = || Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
+    assert_eq!(journal.record_verdict(verdict()).await, Ok(VerdictResult::Recorded));
+    assert!(!fence.is_open().await);
+    assert_ne!(journal.record_verdict(verdict()).await, Ok(VerdictResult::Recorded));
+    assert!(!fence.is_open().await, "a second verdict changes nothing");
     journal.close(Duration::from_secs(10)).await;
 }
 

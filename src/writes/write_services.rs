@@ -1,12 +1,13 @@
 //! What requests, running writes and the reconciler share.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc};
+use tokio::time::Instant;
 
 use super::active_probes::ActiveProbes;
-use super::hand_verdicts::HandVerdicts;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::problems::journal_unavailable;
@@ -18,6 +19,14 @@ use crate::reads;
 use crate::record::{OperationId, PlanKey};
 use crate::system::{RecentStates, RecordView, System};
 use crate::transport::Fence;
+
+/// The minimum age of an operation that a person may resolve. Before that its own process is likely
+/// to find the outcome.
+pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
+
+/// How far the store's clock, which that age is measured with, may be ahead of this process's. Too
+/// wide a margin costs a few queries.
+pub(super) const VERDICT_MARGIN: Duration = Duration::from_secs(10);
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -31,7 +40,6 @@ pub(crate) struct WriteServices {
     pub(super) in_flight_keys: InFlightKeys,
     pub(super) record_queues: RecordQueues,
     pub(super) active_probes: ActiveProbes,
-    pub(super) hand_verdicts: HandVerdicts,
     pub recent_states: RecentStates,
     plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
@@ -51,7 +59,6 @@ impl WriteServices {
             in_flight_keys: InFlightKeys::default(),
             record_queues: RecordQueues::default(),
             active_probes: ActiveProbes::default(),
-            hand_verdicts: HandVerdicts::default(),
             recent_states: RecentStates::default(),
             plan_key: OnceCell::new(),
             reconcile_sender,
@@ -64,12 +71,29 @@ impl WriteServices {
         self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unavailable(&error))
     }
 
+    /// The fence of a write whose intent is about to be stored. Nobody can end it by hand before it
+    /// has some age.
+    pub(super) fn fence_of_new(&self, operation: &OperationId) -> Fence {
+        self.fence(operation, MIN_AGE_TO_RESOLVE.saturating_sub(VERDICT_MARGIN))
+    }
+
+    /// The fence of a write that may have been sent before.
+    pub(super) fn fence_of_sent(&self, operation: &OperationId) -> Fence {
+        self.fence(operation, Duration::ZERO)
+    }
+
     /// Closes when a write must not be sent any more: another replica may have taken it over since
-    /// now, or a person has ended its operation.
-    pub(super) fn fence(&self, operation: &OperationId) -> Fence {
-        let is_owned = self.journal.is_shared().then(|| self.journal.ownership_check());
-        let (verdicts, operation) = (self.hand_verdicts.clone(), operation.clone());
-        Fence::new(move || is_owned.as_ref().is_none_or(|is_owned| is_owned()) && !verdicts.contains(&operation))
+    /// now or, after `ask_after`, the store does not have it as a running one of this process.
+    fn fence(&self, operation: &OperationId, ask_after: Duration) -> Fence {
+        let is_owned = self.journal.is_shared().then(|| Arc::new(self.journal.ownership_check()));
+        let (journal, operation, since) = (self.journal.clone(), operation.clone(), Instant::now());
+        Fence::new(move || {
+            let (journal, operation, is_owned) = (journal.clone(), operation.clone(), is_owned.clone());
+            async move {
+                let runs_here = since.elapsed() < ask_after || journal.owns(&operation).await.unwrap_or(false);
+                runs_here && is_owned.is_none_or(|is_owned| is_owned())
+            }
+        })
     }
 
     /// Remembers a record that a caller gets.

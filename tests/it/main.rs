@@ -45,6 +45,7 @@ mod response_matches_vendor_state;
 mod schemas;
 mod secret_leaks;
 mod shared_tokens;
+mod stored_batch_keys;
 mod stored_batch_outcomes;
 mod stored_batches;
 mod support;

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::journal::{Journal, JournalError};
-use crate::record::{OperationId, parse_time};
+use crate::record::OperationId;
 
 /// What a batch's key is for each of its items. No key of a caller has a space.
 pub(super) fn key_prefix(batch_key: &str) -> String {
@@ -17,21 +15,29 @@ pub(super) fn item_name(batch: &str, item: &str) -> String {
     format!("{batch}/{item}")
 }
 
-/// How far the clock of the process that accepted a batch may be ahead of the one that runs it.
-const MAX_CLOCK_SKEW: SignedDuration = SignedDuration::from_secs(2);
+/// Who holds the key of an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyHolder {
+    /// The item's own write.
+    Item,
+    /// Another request that was given the same key.
+    OtherRequest,
+}
 
-/// Whether an operation is that of the item which the ledger calls `name`, in a batch of this time;
-/// `None` where the store does not have it, not yet or no longer. A caller may give two batches one
-/// `X-Request-Id`, and so their items one name.
-pub(super) async fn is_of_item(
+/// Who holds the item's key by this operation; `None` if the key is not that of the operation.
+pub(super) async fn key_holder(
     journal: &Journal,
-    (name, accepted_at): (&str, Timestamp),
+    caller: &str,
+    (name, key): (&str, &str),
     id: &OperationId,
-) -> Result<Option<bool>, JournalError> {
-    let Some(operation) = journal.operation(id).await? else { return Ok(None) };
-    let latest_start = parse_time(&operation.started_at).and_then(|started| started.checked_add(MAX_CLOCK_SKEW).ok());
-    let is_older = latest_start.is_some_and(|started| started < accepted_at);
-    Ok(Some(operation.batch.as_deref() == Some(name) && !is_older))
+) -> Result<Option<KeyHolder>, JournalError> {
+    let claimed = journal.claimed_keys(caller, key, Vec::new()).await?;
+    if claimed.get(key) != Some(id) {
+        return Ok(None);
+    }
+    let operation = journal.operation(id).await?;
+    let is_own = operation.is_some_and(|operation| operation.batch.as_deref() == Some(name));
+    Ok(Some(if is_own { KeyHolder::Item } else { KeyHolder::OtherRequest }))
 }
 
 /// An item that writes and has not ended.
@@ -48,7 +54,6 @@ pub(super) struct OpenItem {
 pub(super) async fn find_begun(
     journal: &Journal,
     (caller, prefix): (&str, &str),
-    accepted_at: Timestamp,
     items: Vec<OpenItem>,
 ) -> Result<HashMap<usize, OperationId>, JournalError> {
     let own = items.iter().map(|item| &item.key).filter(|key| !key.starts_with(prefix)).cloned().collect();
@@ -56,7 +61,9 @@ pub(super) async fn find_begun(
     let mut begun = HashMap::new();
     for OpenItem { position, name, key } in items {
         let Some(operation) = claimed.get(&key) else { continue };
-        if is_of_item(journal, (&name, accepted_at), operation).await? != Some(false) {
+        // A store that does not have the operation any more had it when the key was claimed.
+        let found = journal.operation(operation).await?;
+        if found.is_none_or(|found| found.batch.as_deref() == Some(&*name)) {
             begun.insert(position, operation.clone());
         }
     }

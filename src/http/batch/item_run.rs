@@ -4,12 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::interrupted_item::is_of_item;
+use super::interrupted_item::{KeyHolder, key_holder};
 use super::item::{refuse, respond};
 use super::outcome::ItemOutcome;
+use super::request::own_item_key;
 use crate::http::item_request::ItemRequest;
 use crate::http::request_state::RequestState;
 use crate::http::route::Route;
@@ -26,6 +26,9 @@ const MAX_POLL: Duration = Duration::from_secs(1);
 /// not confirm is written when it can be written again.
 const MAX_MISSING: Duration = Duration::from_mins(1);
 
+/// How long an item of a stored batch tries again while the gateway refuses it without sending.
+const MAX_OVERLOADED: Duration = Duration::from_mins(1);
+
 /// Problems of a response that say nothing of the write, and that another attempt may not meet.
 const RETRYABLE_PROBLEMS: [ProblemKind; 3] =
     [ProblemKind::OperationInProgress, ProblemKind::Overloaded, ProblemKind::QuotaExceeded];
@@ -39,8 +42,6 @@ pub(in crate::http) struct BatchContext {
     pub(in crate::http) key: Option<String>,
     /// What the ledger calls the batch: the id of its request.
     pub(in crate::http) name: String,
-    /// When the batch was accepted.
-    pub(in crate::http) accepted_at: Timestamp,
     /// Whether the batch is in the journal, so that its items may have begun before.
     pub(in crate::http) is_stored: bool,
     /// Whether its items are made or previewed.
@@ -120,6 +121,7 @@ impl ItemRun {
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
         let mut pause = MIN_POLL;
+        let patience = Instant::now() + MAX_OVERLOADED;
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
@@ -135,19 +137,25 @@ impl ItemRun {
                 share.release_slot();
                 return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
-            if let Some(operation) = self.unended_operation(request, &outcome).await {
+            let holder = self.holder_of_unended(request, &outcome).await;
+            if let Some((operation, KeyHolder::Item)) = holder {
                 share.release_slot();
                 return Beginning::Running(operation);
             }
+            let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
-            } else if outcome.is_one_of(&[ProblemKind::OperationInProgress]) && outcome.operation().is_none() {
-                // Its first beginning has no intent yet, or another writer has the record.
+            } else if holder.is_some() || is_in_progress && outcome.operation().is_none() {
+                // Another request has its key, its first beginning has no intent yet, or another
+                // writer has the record.
                 may_have_begun = true;
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
+            } else if outcome.is_one_of(&[ProblemKind::Overloaded]) && Instant::now() < patience {
+                // Nothing was sent, perhaps because the store is out of reach for a moment.
+                sleep(MAX_POLL).await;
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
                 return Beginning::Ended(ItemStep::NotBegun(item));
@@ -166,25 +174,33 @@ impl ItemRun {
         respond(&state, route, request.clone(), self.context.mode, &may_begin).await
     }
 
-    /// The operation of the item, if the outcome leaves open how it ends.
-    async fn unended_operation(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<OperationId> {
+    /// The operation by which the item's key is held, if the outcome leaves open how it ends, and
+    /// whose it is.
+    async fn holder_of_unended(
+        &self,
+        request: &ItemRequest,
+        outcome: &ItemOutcome,
+    ) -> Option<(OperationId, KeyHolder)> {
         let id = outcome.operation()?;
         if outcome.status == 202 || outcome.is_one_of(&[ProblemKind::OutcomeUnknown]) {
-            return Some(id);
+            return Some((id, KeyHolder::Item));
         }
         if !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
             return None;
         }
         // That of another writer of the record is named, too.
-        self.is_own(&request.name, &id).await.then_some(id)
+        let holder = self.key_holder(request, &id).await?;
+        Some((id, holder))
     }
 
-    /// Whether the operation is that of the item.
-    async fn is_own(&self, name: &str, id: &OperationId) -> bool {
-        let journal = self.context.state.api.gateway.journal();
+    /// Who holds the item's key by this operation.
+    async fn key_holder(&self, request: &ItemRequest, id: &OperationId) -> Option<KeyHolder> {
+        let state = &self.context.state;
+        let caller = state.principal()?.name();
+        let key = own_item_key(&request.method, &request.headers).or_else(|| request.key.clone())?;
         loop {
-            match is_of_item(journal, (name, self.context.accepted_at), id).await {
-                Ok(is_own) => return is_own == Some(true),
+            match key_holder(state.api.gateway.journal(), &caller.0, (&request.name, &key), id).await {
+                Ok(holder) => return holder,
                 // A store that cannot be read may be read later.
                 Err(_) => sleep(MAX_POLL).await,
             }
@@ -213,20 +229,26 @@ impl ItemRun {
             };
             let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
             match outcome.operation() {
-                Some(named) if named == id && !is_in_progress => {
+                Some(named) if named == id && !is_in_progress && !is_only_unreadable(&outcome, operation.as_ref()) => {
                     outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
                     return Some(ItemStep::Responded(item, Box::new(outcome)));
                 }
                 // After a conflict the write was tried again: another operation with the same key.
                 Some(named)
                     if named != id
-                        && (outcome.is_replay() || is_in_progress && self.is_own(&request.name, &named).await) =>
+                        && (outcome.is_replay()
+                            || is_in_progress && self.key_holder(&request, &named).await == Some(KeyHolder::Item)) =>
                 {
                     operation = ended_operation(journal, &named).await;
                     id = named;
                     continue;
                 }
                 _ => {}
+            }
+            let has_own_key = || own_item_key(&request.method, &request.headers).is_some();
+            if outcome.is_one_of(&[ProblemKind::IdempotencyKeyReused]) && has_own_key() {
+                // The key that the caller gave to the item is bound to another request.
+                return Some(ItemStep::Responded(item, Box::new(outcome)));
             }
             if !outcome.is_one_of(&RETRYABLE_PROBLEMS) {
                 let is_free = outcome.is_one_of(&[ProblemKind::OperationEnded]);
@@ -256,6 +278,12 @@ impl ItemRun {
         (gone.system, gone.action) = (system, action);
         gone
     }
+}
+
+/// Whether the outcome is unknown only because the store could not be read for the response.
+fn is_only_unreadable(outcome: &ItemOutcome, operation: Option<&Operation>) -> bool {
+    let is_known = operation.is_some_and(|one| one.state != OperationState::Unknown);
+    is_known && outcome.is_one_of(&[ProblemKind::OutcomeUnknown])
 }
 
 /// Whether the write of an operation was not made, by what the vendor showed. A person's verdict

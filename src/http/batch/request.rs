@@ -118,12 +118,15 @@ impl BatchRequest {
     pub(super) fn write_keys(&self, prefix: &str) -> HashMap<usize, String> {
         let writes = self.items.iter().enumerate().filter(|(_, item)| item.method != Method::GET);
         let key = |item: &BatchItem| {
-            let headers = WriteHeaders::parse(&item.headers).ok();
-            let own = headers.and_then(|headers| own_key(&headers, item.method == Method::POST));
-            own.unwrap_or_else(|| format!("{prefix}{}", item.id))
+            own_item_key(&item.method, &item.headers).unwrap_or_else(|| format!("{prefix}{}", item.id))
         };
         writes.map(|(index, item)| (index, key(item))).collect()
     }
+}
+
+/// The idempotency key that a caller gave to an item.
+pub(super) fn own_item_key(method: &Method, headers: &HeaderMap) -> Option<String> {
+    own_key(&WriteHeaders::parse(headers).ok()?, method == Method::POST)
 }
 
 /// An item before its references are resolved.

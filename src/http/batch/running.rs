@@ -119,7 +119,6 @@ impl RunningBatch {
             // Without the caller's key the batch's id keeps the outcomes apart.
             key: Some(head.key.clone().unwrap_or_else(|| format!("id {id}"))),
             name: head.request_id.clone(),
-            accepted_at,
             is_stored: true,
             mode: WriteMode::Execute,
             deadline: Instant::now() + NO_DEADLINE,
@@ -128,7 +127,7 @@ impl RunningBatch {
         // caller has lost a permission.
         let prefix = key_prefix(context.key.as_deref().unwrap_or_default());
         let open = open_items(&request, &head.request_id, &prefix, &ended);
-        let begun = find_begun(journal, (&head.caller.name().0, &prefix), accepted_at, open).await?;
+        let begun = find_begun(journal, (&head.caller.name().0, &prefix), open).await?;
         let mut runner = Runner::new(context, request, memory);
         runner.set_begun(begun, accepted_state(&api, &head));
         for (item, ended) in ended {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use actix_web::http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use actix_web::web::ThinData;
 use bytes::Bytes;
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::stored_batches::{self, AsyncBatch};
@@ -115,7 +114,7 @@ async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) 
     let state = Rc::clone(context.state());
     let name = state.request_id.0.to_string();
     let deadline = Instant::now() + context.api().batch_limits.deadline;
-    let shared = BatchContext { state, key, name, accepted_at: Timestamp::now(), is_stored: false, mode, deadline };
+    let shared = BatchContext { state, key, name, is_stored: false, mode, deadline };
     let runner = Runner::new(shared, request, memory);
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());

@@ -284,10 +284,11 @@ impl Batch {
     }
 
     fn state_name(&self) -> &'static str {
-        match (self.state.is_cancelled, self.has_ended) {
-            (true, _) => "cancelled",
-            (false, true) => "done",
-            (false, false) => "running",
+        match (self.has_ended, self.state.is_cancelled) {
+            // What has begun is followed to its end, even if the rest is cancelled.
+            (false, _) => "running",
+            (true, true) => "cancelled",
+            (true, false) => "done",
         }
     }
 

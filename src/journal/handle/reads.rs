@@ -226,6 +226,19 @@ impl Journal {
         Ok(!rows.await?.is_empty())
     }
 
+    /// Whether the operation is stored as a running one of this process.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn owns(&self, operation: &OperationId) -> Result<bool, JournalError> {
+        let params = [Value::Id(operation_uuid(operation)), Value::Text(self.inner.shared.instance.clone())];
+        let rows = self.read(move |reader| {
+            let params = params.clone();
+            async move { reader.select("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", &params).await }
+        });
+        Ok(!rows.await?.is_empty())
+    }
+
     /// How many running operations stay unresolved if this process ends: with SQLite all, on
     /// PostgreSQL its own.
     ///

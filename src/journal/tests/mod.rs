@@ -14,6 +14,6 @@ mod lists;
 mod operations;
 mod query_plans;
 mod retention;
-pub(super) mod samples;
+pub(crate) mod samples;
 mod tampering;
 mod verdicts;

@@ -12,7 +12,7 @@ impl RecoveryPayload for &'static str {
     }
 }
 
-pub(in crate::journal) fn intent(record: &str) -> Intent {
+pub(crate) fn intent(record: &str) -> Intent {
     Intent {
         operation: OperationId::new(),
         request_id: "request-1".into(),
@@ -69,7 +69,7 @@ pub(super) fn unknown_outcome(operation: &OperationId) -> Outcome {
     }
 }
 
-pub(super) fn verdict(operation: &OperationId, state: OperationState) -> Verdict {
+pub(crate) fn verdict(operation: &OperationId, state: OperationState) -> Verdict {
     Verdict {
         operation: operation.clone(),
         state,
