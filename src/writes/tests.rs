@@ -25,7 +25,7 @@ use super::write_services::WriteServices;
 use super::write_task::WriteTask;
 use crate::catalog::Catalog;
 use crate::journal::tests::samples::{intent, verdict};
-use crate::journal::{Durability, Journal, JournalSettings, OperationQuery, Verdict, VerdictResult};
+use crate::journal::{Durability, Intent, Journal, JournalSettings, OperationQuery, Verdict, VerdictResult};
 use crate::metrics::Metrics;
 use crate::record::{
     CallerName, CallerShare, Operation, OperationId, OperationState, Patch, Precondition, RecordId, RequestId, Secret,
@@ -270,15 +270,17 @@ async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
     let record = system.adapter.read(&task.session, &id).await.expect("a record");
     let planned = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
     let probe = OutcomeProbe { services: &state, system: &system, session: &task.session };
-    // The store does not know the operation. A young one is not looked up there.
-    for (age_ms, resolution, calls) in [(120_000, Resolution::Open, 0), (0, Resolution::Applied, 1)] {
-        let intent = WriteIntent {
+    for (is_stored, resolution, calls) in [(false, Resolution::Open, 0), (true, Resolution::Applied, 1)] {
+        let write = WriteIntent {
             etag_before: Some(system.etag_header(&id, &record)),
             resendable_request: WriteIntent::build_resendable_request(&planned, Guarantee::Native),
-            begun_ms: jiff::Timestamp::now().as_millisecond() - age_ms,
             ..task.new_intent(Guarantee::Native, &[], false, ExpectedState::Deleted)
         };
-        let finding = probe.poll_until_resolved(&mut intent.into(), Instant::now(), Duration::from_secs(10)).await;
+        if is_stored {
+            let stored = Intent { operation: write.operation.clone(), ..intent("A:1") };
+            journal.begin(stored).await.expect("begun");
+        }
+        let finding = probe.poll_until_resolved(&mut write.into(), Instant::now(), Duration::from_secs(10)).await;
         assert_eq!((finding.resolution, vendor.log.count(CallKind::Delete)), (resolution, calls));
         assert_eq!(description(&vendor).is_some(), calls == 0);
     }
