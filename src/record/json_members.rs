@@ -38,11 +38,20 @@ pub(super) struct OpenedObject<'a> {
 /// # Errors
 /// A name is reserved, or occurs twice.
 pub(super) fn validate_names(members: &[Member<'_>]) -> Result<(), JsonError> {
-    if let Some((name, _)) = members.iter().find(|(name, _)| name.starts_with(RESERVED_PREFIX)) {
-        return Err(JsonError(format!("the member name {name:?} is reserved")));
-    }
+    members.iter().try_for_each(|(name, _)| validate_name(name))?;
     if let Some(name) = find_duplicate(members) {
         return Err(JsonError(format!("the member name {name:?} occurs twice in one object")));
+    }
+    Ok(())
+}
+
+/// Checks a member name alone, such as one in the path of a JSON Patch.
+///
+/// # Errors
+/// It is reserved.
+pub(super) fn validate_name(name: &str) -> Result<(), JsonError> {
+    if name.starts_with(RESERVED_PREFIX) {
+        return Err(JsonError(format!("the member name {name:?} is reserved")));
     }
     Ok(())
 }

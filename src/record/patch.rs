@@ -20,7 +20,7 @@ use bytestring::ByteString;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::json_members::MAX_DEPTH;
+use super::json_members::{MAX_DEPTH, validate_name};
 use super::json_parse::{is_within_depth, parse_strict};
 use super::json_pointer::json_pointer;
 use super::raw_json::{RawJson, RawObject};
@@ -30,6 +30,7 @@ use error::read_only_error;
 pub use mapped::MappedPatch;
 pub use merge::merge_fields;
 pub use operations::apply_json_patch;
+use operations::operation_places;
 use parse_operation::parse_operation;
 
 /// Members of a record that a patch may repeat; they are ignored.
@@ -85,17 +86,24 @@ impl Patch {
     /// Parses a JSON Patch.
     ///
     /// # Errors
-    /// `Malformed` for bad JSON, and for JSON that is not an array of operations.
+    /// `Malformed` for bad JSON, for JSON that is not an array of operations, and for a path with a
+    /// member name that no body may hold.
     pub fn parse_json_patch(body: &[u8]) -> Result<Self, PatchError> {
         let Value::Array(operations) = parse_strict(body)? else {
             return Err(PatchError::Malformed("a JSON Patch must be an array of operations (RFC 6902 §3)".to_owned()));
         };
         let operations = operations.into_iter().enumerate().map(|(index, value)| {
-            parse_operation(value).map_err(|why| {
+            let operation = parse_operation(value).map_err(|why| {
                 PatchError::Malformed(format!("operation {index} is not an operation of RFC 6902: {why}"))
-            })
+            })?;
+            // A reserved name has no character that a path escapes.
+            operation_places(&operation)
+                .flat_map(|path| path.split('/'))
+                .try_for_each(validate_name)
+                .map_err(|why| PatchError::Malformed(format!("operation {index}: {why}")))?;
+            Ok(operation)
         });
-        Ok(Self::Json(operations.collect::<Result<_, _>>()?))
+        operations.collect::<Result<_, _>>().map(Self::Json)
     }
 
     /// The changed members of `fields` if the patch alone determines them: a merge patch whose

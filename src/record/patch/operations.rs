@@ -128,3 +128,13 @@ fn check_path(path: &str, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchEr
         None => Err(PatchError::ReadOnly(vec![FieldError::new(path, "only members of /fields can change")])),
     }
 }
+
+/// `path` and `from` of an operation.
+pub(super) fn operation_places(operation: &PatchOperation) -> impl Iterator<Item = &str> {
+    let from = match operation {
+        PatchOperation::Move(moved) => Some(moved.from.as_str()),
+        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
+        _ => None,
+    };
+    from.into_iter().chain([operation.path().as_str()])
+}

@@ -1,8 +1,8 @@
 //! The places that a patch names, for a rebase (contract 4.2).
 
-use json_patch::PatchOperation;
 use serde_json::Value;
 
+use super::operations::operation_places;
 use super::{MergePatch, Patch};
 use crate::record::json_pointer::json_pointer;
 
@@ -41,13 +41,4 @@ fn collect_places(pointer: String, value: &Value, places: &mut Vec<String>) {
         }
         _ => places.push(pointer),
     }
-}
-
-fn operation_places(operation: &PatchOperation) -> impl Iterator<Item = &str> {
-    let from = match operation {
-        PatchOperation::Move(moved) => Some(moved.from.as_str()),
-        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
-        _ => None,
-    };
-    from.into_iter().chain([operation.path().as_str()])
 }

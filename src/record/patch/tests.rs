@@ -143,6 +143,22 @@ fn a_failed_test_a_missing_path_and_a_malformed_patch_are_distinct() {
 }
 
 #[test]
+fn a_path_with_a_reserved_member_name_is_malformed() {
+    for name in ["$serde_json::private::Number", "$serde_json::private::RawValue/a"] {
+        for operation in [
+            format!(r#""op":"add","path":"/fields/a/{name}","value":"1""#),
+            format!(r#""op":"copy","path":"/fields/{name}","from":"/fields/a""#),
+            format!(r#""op":"move","path":"/fields/a","from":"/fields/{name}""#),
+            format!(r#""op":"test","path":"/fields/a/{name}","value":1"#),
+        ] {
+            let patched = apply_json_patch(&format!("[{{{operation}}}]"), r#"{"a":{}}"#);
+            let Err(PatchError::Malformed(detail)) = patched else { panic!("{operation}: {patched:?}") };
+            assert!(detail.starts_with("operation 0: the member name \"$serde_json::private::"), "{detail}");
+        }
+    }
+}
+
+#[test]
 fn a_path_that_is_not_there_is_named_with_the_member_that_was_meant() {
     let fields = r#"{"Name":"n","l":[1,2],"Address":{"Street":"s"}}"#;
     for (operation, pointer, detail, nearest) in [

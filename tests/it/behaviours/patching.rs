@@ -1,7 +1,7 @@
 //! The effect of a PATCH (contract 4.1). The formats themselves are tested in `patches.rs`.
 
 use futures_util::future::join;
-use records_gateway::sandbox::bluedolphin::OTHER_QUESTIONNAIRE_ID;
+use records_gateway::sandbox::bluedolphin::{OTHER_QUESTIONNAIRE_ID, Property};
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
@@ -243,6 +243,9 @@ async fn bad_bodies_are_400_and_nothing_is_sent(fixture: &'static VendorFixture)
     }
     let no_patch = env.patch(fixture.key).if_match("*").json_patch(&json!([{ "op": "spread", "path": "/fields/a" }]));
     no_patch.send().await.assert_problem(400, "malformed-request");
+    let path = format!("{}/$serde_json::private::RawValue", text_pointer(fixture));
+    let reserved = env.patch(fixture.key).if_match("*").json_patch(&json!([{ "op": "add", "path": path, "value": 1 }]));
+    reserved.send().await.assert_problem(400, "malformed-request");
     env.assert_nothing_sent();
 }
 
@@ -357,9 +360,9 @@ async fn bluedolphin_list_entries_can_be_changed_added_and_removed() {
 #[actix_web::test]
 async fn a_property_with_any_name_survives_a_change_of_another_member() {
     let env = TestEnv::start(&BLUEDOLPHIN);
-    let add =
-        json!([{ "op": "add", "path": "/fields/properties/$serde_json::private::Number", "value": { "value": "1" } }]);
-    env.patch(BLUEDOLPHIN.key).if_match("*").json_patch(&add).send().await.assert_status(200);
+    let name = "$serde_json::private::Number".to_owned();
+    let property = Property { name, value: Some("1".to_owned()), locked: false };
+    env.vendors.bluedolphin.state.write(BLUEDOLPHIN.key, |definition| definition.properties.push(property));
     let tag = env.current_etag(BLUEDOLPHIN.key).await;
     env.set_text(BLUEDOLPHIN.key, &tag, "Renamed").send().await.assert_status(200);
     let definition = env.vendors.bluedolphin.state.definition(BLUEDOLPHIN.key).unwrap();
