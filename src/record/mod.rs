@@ -53,10 +53,10 @@ pub use patch::{
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};
 pub use precondition::Precondition;
-pub use raw_json::{RawJson, RawObject, json_object};
+pub use raw_json::{RawJson, RawObject, UNREADABLE_TEXT, json_object};
 pub use rebase::{Rebase, rebase};
 pub use rfc3339::{format_time, parse_time, parse_vendor_time};
 pub use secret::{Secret, hide_secret, redact_secrets};
 pub use sha256::sha256;
 pub use vendor_error::{FieldError, Retry, SchemaRule, SideEffect, VendorError, VendorErrorKind};
-pub use vendor_record::{UNREADABLE_TEXT, VendorRecord, Warning, WarningCode};
+pub use vendor_record::{UnreadableText, VendorRecord, Warning, WarningCode};

@@ -19,6 +19,10 @@ use super::json_members::Member;
 use super::json_parse::{parse_unchecked, read_object, read_object_opening, read_objects};
 use super::json_write::{JsonObjectWriter, write_json};
 
+/// What stands in a vendor's JSON for half of a surrogate pair: the replacement character, in a
+/// spelling that no writer of JSON uses.
+pub const UNREADABLE_TEXT: &str = "\\uFFfd";
+
 /// A JSON value as text, without white space around it. Numbers keep their form. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawJson(ByteString);
@@ -42,6 +46,19 @@ impl RawJson {
     #[must_use]
     pub fn is_object(&self) -> bool {
         self.0.starts_with('{')
+    }
+
+    /// Whether it holds [`UNREADABLE_TEXT`].
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        // Most values have no escape at all.
+        memchr(b'\\', self.0.as_bytes()).is_some() && self.0.contains(UNREADABLE_TEXT)
+    }
+
+    /// The same value with [`UNREADABLE_TEXT`] for each replacement character.
+    #[must_use]
+    pub fn marked_unreadable(&self) -> Self {
+        Self(self.0.replace(char::REPLACEMENT_CHARACTER, UNREADABLE_TEXT).into())
     }
 
     /// The value, parsed; `None` for `null`.

@@ -1,15 +1,11 @@
 //! A record as a vendor holds it.
 
-use memchr::memchr;
+use serde_json::Value;
 
 use super::etag::Version;
 use super::json_pointer::json_pointer;
-use super::raw_json::{RawJson, RawObject};
+use super::raw_json::RawObject;
 use super::vendor_error::VendorError;
-
-/// What stands in a vendor's JSON for half of a surrogate pair: the replacement character, in a
-/// spelling that no writer of JSON uses.
-pub const UNREADABLE_TEXT: &str = "\\uFFfd";
 
 /// A record as an adapter reads it.
 #[derive(Clone, Debug)]
@@ -38,16 +34,55 @@ impl VendorRecord {
         Self { fields: RawObject::default(), version: None, warnings }
     }
 
-    /// A warning for each member that holds [`UNREADABLE_TEXT`].
+    /// A warning for each member that holds half of a surrogate pair.
     pub fn unreadable_members(&self) -> impl Iterator<Item = Warning> {
-        // Most values have no escape at all.
-        let has_escape = |value: &RawJson| memchr(b'\\', value.as_str().as_bytes()).is_some();
-        let members = self.fields.iter();
-        let members = members.filter(move |(_, value)| has_escape(value) && value.as_str().contains(UNREADABLE_TEXT));
-        members.map(|(name, _)| {
+        self.fields.iter().filter(|(_, value)| value.is_unreadable()).map(|(name, _)| {
             let detail = "the vendor sent half of a surrogate pair, which is no text; U+FFFD stands in its place";
             Warning::new(WarningCode::Unreadable, json_pointer("/fields", &[name]), detail)
         })
+    }
+
+    /// The texts and names in which U+FFFD stands for half of a surrogate pair, with where they
+    /// are. A write cannot send them back as the vendor has them.
+    #[must_use]
+    pub fn unreadable_texts(&self) -> Vec<UnreadableText> {
+        let mut found = Vec::new();
+        for (name, value) in self.fields.iter().filter(|(_, value)| value.is_unreadable()) {
+            collect_unreadable(json_pointer("/fields", &[name]), &value.value().unwrap_or_default(), &mut found);
+        }
+        found
+    }
+}
+
+/// A text or name that the vendor's response held and that is no text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableText {
+    /// JSON Pointer into the record.
+    pub pointer: String,
+    /// The text, with U+FFFD in it.
+    pub text: String,
+}
+
+fn collect_unreadable(pointer: String, value: &Value, found: &mut Vec<UnreadableText>) {
+    match value {
+        Value::String(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
+            found.push(UnreadableText { pointer, text: text.clone() });
+        }
+        Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                collect_unreadable(format!("{pointer}/{index}"), element, found);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                let pointer = json_pointer(&pointer, &[name]);
+                if name.contains(char::REPLACEMENT_CHARACTER) {
+                    found.push(UnreadableText { pointer: pointer.clone(), text: name.clone() });
+                }
+                collect_unreadable(pointer, member, found);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 

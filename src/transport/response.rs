@@ -20,6 +20,9 @@ pub struct VendorResponse {
     pub headers: Vec<(&'static str, String)>,
     /// The body, at most `max_vendor_body` bytes.
     pub body: Bytes,
+    /// The halves of surrogate pairs for which [`UNREADABLE_TEXT`](crate::record::UNREADABLE_TEXT)
+    /// stands in the body, in their order.
+    pub lone_surrogates: Vec<u16>,
 }
 
 impl VendorResponse {

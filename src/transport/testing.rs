@@ -112,6 +112,7 @@ pub(super) fn response(status: u16, body: &'static str) -> Result<VendorResponse
         retry_after: None,
         headers: Vec::new(),
         body: Bytes::from_static(body.as_bytes()),
+        lone_surrogates: Vec::new(),
     })
 }
 

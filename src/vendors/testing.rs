@@ -59,6 +59,7 @@ pub(super) fn response(status: u16, body: &str) -> VendorResponse {
         retry_after: None,
         headers: Vec::new(),
         body: body.to_owned().into(),
+        lone_surrogates: Vec::new(),
     }
 }
 
@@ -131,6 +132,7 @@ fn parse_golden_response(golden: &Value, kept_headers: &[&'static str]) -> Vendo
         retry_after: header("Retry-After").map(|after| Duration::from_secs(after.parse().expect("seconds"))),
         headers: kept_headers.iter().filter_map(|name| Some((*name, header(name)?.to_owned()))).collect(),
         body: body.into(),
+        lone_surrogates: Vec::new(),
     }
 }
 

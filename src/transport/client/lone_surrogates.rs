@@ -13,34 +13,35 @@ use crate::record::UNREADABLE_TEXT;
 /// The length of `\uXXXX`.
 const ESCAPE: usize = 6;
 
-/// The body with [`UNREADABLE_TEXT`] for each half of a pair that stands alone.
-pub(super) fn replace_lone_surrogates(body: Bytes) -> Bytes {
+/// The body with [`UNREADABLE_TEXT`] for each half of a pair that stands alone, and these halves.
+pub(super) fn replace_lone_surrogates(body: Bytes) -> (Bytes, Vec<u16>) {
     // Most bodies have no escape at all.
     if memchr(b'\\', &body).is_none() {
-        return body;
+        return (body, Vec::new());
     }
     let lone = find_lone(&body);
     if lone.is_empty() {
-        return body;
+        return (body, Vec::new());
     }
     let mut mended = body.to_vec();
-    for at in lone {
-        if let Some(escape) = mended.get_mut(at..at + ESCAPE) {
+    for (at, _) in &lone {
+        if let Some(escape) = mended.get_mut(*at..*at + ESCAPE) {
             escape.copy_from_slice(UNREADABLE_TEXT.as_bytes());
         }
     }
-    mended.into()
+    (mended.into(), lone.into_iter().map(|(_, half)| half).collect())
 }
 
-/// Where the escapes of lone halves begin. In JSON a backslash stands only in texts.
-fn find_lone(body: &[u8]) -> Vec<usize> {
+/// Where the escapes of lone halves begin, and the halves. In JSON a backslash stands only in
+/// texts.
+fn find_lone(body: &[u8]) -> Vec<(usize, u16)> {
     let (mut lone, mut at) = (Vec::new(), 0);
     while let Some(found) = body.get(at..).and_then(|rest| memchr(b'\\', rest)) {
         at += found;
         at += match (code_unit(body, at), code_unit(body, at + ESCAPE)) {
             (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => 2 * ESCAPE,
-            (Some(0xd800..=0xdfff), _) => {
-                lone.push(at);
+            (Some(half @ 0xd800..=0xdfff), _) => {
+                lone.push((at, half));
                 ESCAPE
             }
             _ => 2,
@@ -61,16 +62,20 @@ mod tests {
 
     #[test]
     fn only_halves_that_stand_alone_are_replaced() {
-        for (received, expected) in [
-            (r#"{"a":"x"}"#, r#"{"a":"x"}"#),
-            (r#""Name \ud83d""#, r#""Name \uFFfd""#),
-            (r#""\uDE00 \uD83D\uDE00 \ud83d\ud83d\ude00""#, r#""\uFFfd \uD83D\uDE00 \uFFfd\ud83d\ude00""#),
-            (r#""\\ud83d \n\u00e9 \\\ud83d""#, r#""\\ud83d \n\u00e9 \\\uFFfd""#),
-            (r#""\ud83"#, r#""\ud83"#),
-            (r#""\ud83g \u+d83""#, r#""\ud83g \u+d83""#),
+        for (received, expected, halves) in [
+            (r#"{"a":"x"}"#, r#"{"a":"x"}"#, &[][..]),
+            (r#""Name \ud83d""#, r#""Name \uFFfd""#, &[0xd83d]),
+            (
+                r#""\uDE00 \uD83D\uDE00 \ud83d\ud83d\ude00""#,
+                r#""\uFFfd \uD83D\uDE00 \uFFfd\ud83d\ude00""#,
+                &[0xde00, 0xd83d],
+            ),
+            (r#""\\ud83d \n\u00e9 \\\ud83d""#, r#""\\ud83d \n\u00e9 \\\uFFfd""#, &[0xd83d]),
+            (r#""\ud83"#, r#""\ud83"#, &[]),
+            (r#""\ud83g \u+d83""#, r#""\ud83g \u+d83""#, &[]),
         ] {
-            let replaced = replace_lone_surrogates(Bytes::from_static(received.as_bytes()));
-            assert_eq!(std::str::from_utf8(&replaced), Ok(expected), "{received}");
+            let (replaced, found) = replace_lone_surrogates(Bytes::from_static(received.as_bytes()));
+            assert_eq!((std::str::from_utf8(&replaced), &*found), (Ok(expected), halves), "{received}");
         }
     }
 }

@@ -130,9 +130,10 @@ impl Client {
             return Err(truncated_fault());
         }
         let body = decode_body(body, coding.as_deref(), self.max_body)?.ok_or_else(too_long)?;
-        let body = replace_lone_surrogates(body);
+        let (body, lone_surrogates) = replace_lone_surrogates(body);
         fits(body.len())?;
-        Ok(VendorResponse { status, content_type, retry_after, headers, body: reservation.hold(body) })
+        let body = reservation.hold(body);
+        Ok(VendorResponse { status, content_type, retry_after, headers, body, lone_surrogates })
     }
 }
 

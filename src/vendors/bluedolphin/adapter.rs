@@ -205,7 +205,12 @@ impl Adapter for BlueDolphin {
             (Some(other), _) if !other.eq_ignore_ascii_case(id.key()) => {
                 Err(unparseable_response("another record than the requested one"))
             }
-            (Some(_), fields) => Ok(VendorRecord { fields, version: None, warnings: Vec::new() }),
+            (Some(_), fields) => {
+                let halves = &response.lone_surrogates;
+                let is_unreadable = !halves.is_empty();
+                let version = is_unreadable.then(|| Version::from_unreadable_fields(&fields.to_map(), halves));
+                Ok(VendorRecord { fields, version, warnings: Vec::new() })
+            }
         }
     }
 

@@ -69,17 +69,21 @@ fn index_by(
     }
     let mut names = HashSet::new();
     let mut indexed = Vec::new();
+    let mut has_unreadable_name = false;
     for entry in list.elements().map_err(unparseable_response)? {
         let members = entry.to_object().map_err(unparseable_response)?;
-        let Some(name) = members.get(key).and_then(RawJson::to_text) else {
+        let raw_name = members.get(key);
+        let Some(name) = raw_name.and_then(RawJson::to_text) else {
             return Err(unparseable_response(format_args!("an entry without {key:?}")));
         };
+        has_unreadable_name |= raw_name.is_some_and(RawJson::is_unreadable);
         if !names.insert(name.clone()) {
             return Err(unparseable_response(format_args!("two entries with the same {key}")));
         }
         indexed.push((name, map_entry(key, members)?));
     }
-    Ok(RawJson::from(&RawObject::from_iter(indexed)))
+    let indexed = RawJson::from(&RawObject::from_iter(indexed));
+    Ok(if has_unreadable_name { indexed.marked_unreadable() } else { indexed })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it has the signature that `index_by` calls")]

@@ -81,6 +81,27 @@ fn a_definition_keeps_the_vendors_member_order_and_number_format() {
 }
 
 #[test]
+fn an_update_sends_untouched_numbers_as_the_vendor_wrote_them() {
+    let text = r#"{"name":"N","object_properties":[{"name":"A","value":1E5},{"name":"B","value":{"c":[1e5,-0]}}]}"#;
+    let before = to_fields(text, true).expect("a definition").1.to_map();
+    let mut after = before.clone();
+    after.insert("name".to_owned(), "M".into());
+    let change = UpdateInput::FullRecord { before: &before, after: &after };
+    let planned = adapter().plan_update(&id(), &change, &UpdateTerms::default()).expect("a request");
+    let sent = String::from_utf8(planned.request.body.expect("a body").to_vec()).expect("text");
+    assert!(sent.contains(r#""value":1E5,"#) && sent.contains(r#""value":{"c":[1e5,-0]},"#), "{sent}");
+}
+
+#[test]
+fn an_entry_with_an_unreadable_name_is_marked() {
+    let text = r#"{"name":"N","object_properties":[{"name":"A\uFFfd","value":"1"}]}"#;
+    let fields = to_fields(text, true).expect("a definition").1;
+    let record = VendorRecord { fields, version: None, warnings: Vec::new() };
+    let found: Vec<_> = record.unreadable_texts().into_iter().map(|one| one.pointer).collect();
+    assert_eq!(found, ["/fields/properties/A\u{fffd}"]);
+}
+
+#[test]
 fn empty_and_missing_lists_are_one_state() {
     let version = |text: &str| Version::from_fields(&to_fields(text, true).expect("a definition").1.to_map());
     let empty = version(r#"{"name":"N","object_properties":[],"related_boem":[]}"#);

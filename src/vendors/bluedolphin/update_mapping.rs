@@ -61,25 +61,25 @@ pub(super) fn build_update(
         invalid.push(error);
         None
     });
-    let body = json!({
-        "name": build_name(before, after, &mut invalid),
-        "object_properties": build_properties(before, after, &mut invalid),
-        "related_boem": build_questionnaires(before, after, &mut invalid),
-    });
+    // Not `json!`, which gives exponents a form of its own.
+    let body = Map::from_iter([
+        ("name".to_owned(), build_name(before, after, &mut invalid)),
+        ("object_properties".to_owned(), build_properties(before, after, &mut invalid).into()),
+        ("related_boem".to_owned(), build_questionnaires(before, after, &mut invalid).into()),
+    ]);
     if changed.is_empty() {
         invalid.push(FieldError::new(
             "",
             "nothing would change, and this vendor's update destroys data that it does not show",
         ));
     }
-    match (status, body) {
+    match status {
         _ if !invalid.is_empty() => Err(invalid),
-        (Some(active), _) => Ok(UpdateRequest::Status { active }),
-        (None, Value::Object(body)) => {
+        Some(active) => Ok(UpdateRequest::Status { active }),
+        None => {
             let removes_property = removes_entry(before, after, "properties");
             Ok(UpdateRequest::Replace { body, removes_property })
         }
-        (None, _) => Err(vec![FieldError::new("", "the update cannot be written as JSON")]),
     }
 }
 

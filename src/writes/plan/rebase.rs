@@ -49,7 +49,10 @@ async fn try_rebase(
     // A tag of another record is stale for another reason than a change.
     let Some((sent, _)) = sent else { return Err(RebaseFailure::default()) };
     let from = sent.to_header();
-    let Some(base) = services.known_state(&from).await else {
+    // Two states with different halves of surrogate pairs look the same.
+    let is_readable = record.unreadable_texts().is_empty();
+    let base = if is_readable { services.known_state(&from).await } else { None };
+    let Some(base) = base else {
         services.metrics.rebase(system.index, RebaseOutcome::UnknownBase);
         return Err(RebaseFailure { refusal: Some(RebaseRefusal::StateUnknown), ..RebaseFailure::default() });
     };

@@ -1,5 +1,6 @@
 //! PATCH. A vendor that compares versions and updates partially needs no read for a flat patch.
 
+use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::document::patch_document;
@@ -9,10 +10,11 @@ use super::rebase::read_and_rebase;
 use super::references::check_references;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, VendorRecord,
-    Version, diff,
+    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, UnreadableText,
+    VendorRecord, Version, diff, write_json_string,
 };
 use crate::system::{System, join_errors};
+use crate::transport::VendorRequest;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
@@ -35,6 +37,8 @@ struct PatchPlan {
     etag: String,
     /// The rebase that made it a change to that version.
     rebased: Option<AppliedRebase>,
+    /// What the record holds and no request can send back.
+    unreadable: Vec<UnreadableText>,
 }
 
 /// Plans a PATCH, without reading the record where that is possible.
@@ -80,7 +84,7 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(to_read_form(system, id, &members));
-        PatchPlan { expected, members, full_states: None, version, etag, rebased: None }
+        PatchPlan { expected, members, full_states: None, version, etag, rebased: None, unreadable: Vec::new() }
     }))
 }
 
@@ -161,6 +165,7 @@ impl ReadChange {
             ),
             members: RawObject::from(&members),
             version: record.version(),
+            unreadable: record.unreadable_texts(),
             etag,
             full_states: Some((before, after)),
             rebased,
@@ -237,7 +242,23 @@ async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> 
         _ => UpdateInput::Members(&plan.members),
     };
     check_references(task, id.collection(), &input).await?;
-    adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))
+    let planned = adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))?;
+    let damaged = find_damaged(&planned.request, &plan.unreadable);
+    if damaged.is_empty() { Ok(planned) } else { Err(task.system.rejected_problem(damaged)) }
+}
+
+/// The errors of texts that the request would send with U+FFFD in the place of what the vendor
+/// holds.
+fn find_damaged(request: &VendorRequest, unreadable: &[UnreadableText]) -> Vec<FieldError> {
+    let body = request.body.as_deref().unwrap_or_default();
+    let is_sent = |one: &&UnreadableText| {
+        let mut text = String::new();
+        write_json_string(&mut text, &one.text);
+        memmem::find(body, text.as_bytes()).is_some()
+    };
+    let detail = "the vendor's text has half of a surrogate pair, and this write would send U+FFFD in its place; \
+                  give it a new value in the same patch, or correct it at the vendor";
+    unreadable.iter().filter(is_sent).map(|one| FieldError::new(&one.pointer, detail)).collect()
 }
 
 fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, planned: &PlannedRequest) -> WriteIntent {
@@ -248,7 +269,9 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         (Version::Sequence(number), _) if system.adapter.capabilities().version_is_sequence => {
             number.checked_add(1).map(|next| etag_of(&Version::Sequence(next)))
         }
-        (Version::Digest(_), Some((_, after))) => Some(etag_of(&Version::from_fields(after))),
+        (Version::Digest(_), Some((_, after))) if plan.unreadable.is_empty() => {
+            Some(etag_of(&Version::from_fields(after)))
+        }
         _ => None,
     };
     let request = WriteIntent::build_resendable_request(planned, guarantee);

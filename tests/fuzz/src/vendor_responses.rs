@@ -51,7 +51,14 @@ impl ScriptedTransport<'_> {
             body = &body[end + 1..];
         }
         let content_type = "application/json".to_owned();
-        VendorResponse { status: self.status, content_type, retry_after: None, headers, body: body.to_vec().into() }
+        VendorResponse {
+            status: self.status,
+            content_type,
+            retry_after: None,
+            headers,
+            body: body.to_vec().into(),
+            lone_surrogates: Vec::new(),
+        }
     }
 }
 

@@ -3,7 +3,9 @@
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor};
+use crate::support::{
+    BLUEDOLPHIN, MATRIX42, PRETECTUM, TestConfig, TestEnv, TestResponse, VendorFixture, for_each_vendor,
+};
 
 for_each_vendor!(
     a_malformed_read_response_is_502,
@@ -149,6 +151,57 @@ async fn half_of_a_character_is_shown_and_can_be_mended(fixture: &'static Vendor
     env.set_text(fixture.key, read.etag(), "Name").send().await.assert_status(fixture.patch_status);
     assert_eq!(env.vendor_value(fixture.key).as_deref(), Some("Name"));
     assert!(env.read(fixture.key).send().await.assert_status(200).json()["warnings"].is_null());
+}
+
+/// The vendor would get U+FFFD for a value that the patch does not touch.
+#[actix_web::test]
+async fn half_of_a_character_is_never_sent_back() {
+    for fixture in [&MATRIX42, &PRETECTUM] {
+        assert_half_is_not_sent_back(fixture).await;
+    }
+}
+
+async fn assert_half_is_not_sent_back(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    (fixture.external_write)(&env.vendors, fixture.key, "MARK");
+    let object = InjectedFault::Rewrite { from: "\"MARK\"".to_owned(), to: r#"{"a":["\ud83d"],"b":1}"#.to_owned() };
+    env.faults().always(fixture.read_call_kind, object);
+    let patch = |operation: &str, path: &str| {
+        let path = format!("/fields/{}/{path}", fixture.text);
+        let patch = env.patch(fixture.key).if_match("*").prefer("handling=lenient");
+        patch.json_patch(&json!([{ "op": operation, "path": path, "value": "whole" }])).send()
+    };
+    let refused = patch("add", "c").await;
+    let errors = refused.assert_problem(422, "rejected").json()["errors"].clone();
+    assert_eq!(errors[0]["pointer"], format!("/fields/{}/a/0", fixture.text), "{errors}");
+    assert_eq!(env.write_call_count(), 0);
+    patch("replace", "a").await;
+    let sent = env.last_call(CallKind::Update).json();
+    assert_eq!(sent[fixture.text], json!({ "a": "whole", "b": 1 }));
+}
+
+#[actix_web::test]
+async fn bluedolphin_replaces_no_definition_that_it_could_damage() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    env.vendors.bluedolphin.state.write(BLUEDOLPHIN.key, |definition| {
+        let supplier = definition.properties.iter_mut().find(|property| property.name == "Supplier").unwrap();
+        supplier.value = Some("MARK".to_owned());
+    });
+    let mut tags = Vec::new();
+    for shown in ["\\udc01", "\u{fffd}", "\\ud83d"] {
+        env.faults().clear();
+        env.faults().always(CallKind::Read, rewritten(shown));
+        tags.push(env.current_etag(BLUEDOLPHIN.key).await);
+    }
+    assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags[0] != tags[2], "{tags:?}");
+    let refused = env.set_text(BLUEDOLPHIN.key, &tags[2], "Renamed").send().await;
+    let errors = refused.assert_problem(422, "rejected").json()["errors"].clone();
+    assert_eq!(errors[0]["pointer"], "/fields/properties/Supplier/value", "{errors}");
+    assert_eq!(env.write_call_count(), 0);
+    let mended = json!({ "name": "Renamed", "properties": { "Supplier": { "value": "Contoso" } } });
+    env.patch(BLUEDOLPHIN.key).if_match(&tags[2]).fields(&mended).send().await.assert_status(200);
+    let definition = env.vendors.bluedolphin.state.definition(BLUEDOLPHIN.key).unwrap();
+    assert_eq!((definition.name.as_str(), definition.property("Supplier")), ("Renamed", Some("Contoso")));
 }
 
 async fn an_odd_record_does_not_spoil_its_page(fixture: &'static VendorFixture) {
