@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, read_assignments};
-use super::place::set_path;
+use super::place::{Place, set_path};
 use super::system_map::{SystemMap, record_path};
 use crate::record::{FieldError, json_pointer};
 
@@ -24,12 +24,11 @@ impl SystemMap {
             None | Some(Value::Null) => {}
             Some(Value::Object(members)) => {
                 record.clone_from(members);
-                errors.extend(self.entries.iter().filter(|entry| is_named(members, entry.place.names())).map(
-                    |entry| {
-                        let detail = format!("is the place of {}; give it there", entry.pointer());
-                        FieldError::in_model(entry.vendor_pointer(), detail)
-                    },
-                ));
+                let named = self.entries.iter().filter(|entry| self.names_place(members, &entry.place));
+                errors.extend(named.map(|entry| {
+                    let detail = format!("is the place of {}; give it there", entry.pointer());
+                    FieldError::in_model(entry.vendor_pointer(), detail)
+                }));
             }
             Some(_) => errors.push(FieldError::in_model("/vendor", "vendor must be an object")),
         }
@@ -53,6 +52,13 @@ impl SystemMap {
         Ok(record)
     }
 
+    /// Whether a place, or a value above it, is among the members of a new record.
+    fn names_place(&self, members: &Map<String, Value>, place: &Place) -> bool {
+        let is_member =
+            |name: &str| name == place.member() || (self.ignores_case && name.eq_ignore_ascii_case(place.member()));
+        members.iter().any(|(name, value)| is_member(name) && is_named(value, place.below()))
+    }
+
     /// A pointer into the record in the words of the model, with the vendor's pointer beside it
     /// where a field shows the place. `None` for a pointer that is not below `/fields`.
     #[must_use]
@@ -71,12 +77,11 @@ impl SystemMap {
     }
 }
 
-/// Whether a path, or a value above it, is among these members.
-fn is_named(members: &Map<String, Value>, path: &[String]) -> bool {
-    match path.split_first().and_then(|(name, below)| Some((members.get(name)?, below))) {
-        Some((Value::Object(inner), below)) if !below.is_empty() => is_named(inner, below),
-        Some(_) => true,
-        None => false,
+/// Whether a path below a value, or a value above that path, is there.
+fn is_named(value: &Value, path: &[String]) -> bool {
+    match (value, path.split_first()) {
+        (Value::Object(members), Some((name, below))) => members.get(name).is_some_and(|inner| is_named(inner, below)),
+        _ => true,
     }
 }
 

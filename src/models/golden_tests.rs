@@ -92,6 +92,7 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         entries,
         missing: Vec::new(),
         together: Vec::new(),
+        ignores_case: false,
         create: Map::new(),
         fingerprint: MapFingerprint::of(""),
     })

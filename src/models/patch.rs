@@ -219,7 +219,8 @@ impl ModelPatch {
             let current = get(before, path).unwrap_or(&Value::Null);
             let is_empty_object = value.is_object() && entry.place.names().len() > path.len() && current.is_object();
             let is_repeated = is_empty_object || current == *value;
-            (!is_repeated && !self.is_open(entry, before, assignments)).then(|| place_of_field(entry, path))
+            let is_open = || entry.place.meets(path) && self.is_open(entry, before, assignments);
+            (!is_repeated && !is_open()).then(|| place_of_field(entry, path))
         };
         let errors: Vec<FieldError> = named.iter().filter_map(is_wrong).collect();
         if errors.is_empty() { Ok(()) } else { Err(PatchError::Rejected(errors)) }
@@ -233,7 +234,8 @@ impl ModelPatch {
     ) -> Result<(), PatchError> {
         let is_wrong = |change: &FieldChange| {
             let entry = self.map.entry_meeting(&change.path)?;
-            (!self.is_open(entry, before, assignments)).then(|| place_of_field(entry, &change.path))
+            let is_open = entry.place.meets(&change.path) && self.is_open(entry, before, assignments);
+            (!is_open).then(|| place_of_field(entry, &change.path))
         };
         let errors: Vec<FieldError> = changes.iter().filter_map(is_wrong).collect();
         if errors.is_empty() { Ok(()) } else { Err(PatchError::Rejected(errors)) }
@@ -391,9 +393,7 @@ impl MappedPatch for ModelPatch {
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
         let etag = document.get("etag").and_then(Value::as_str).unwrap_or_default();
-        match document.get("fields") {
-            Some(Value::Object(fields)) => self.patch_fields(fields, etag, reserved),
-            _ => self.patch_fields(&Map::new(), etag, reserved),
-        }
+        let fields = document.get("fields").and_then(Value::as_object);
+        self.patch_fields(fields.unwrap_or(&Map::new()), etag, reserved)
     }
 }

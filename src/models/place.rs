@@ -86,6 +86,12 @@ impl Place {
         self.meets(&other.0)
     }
 
+    /// As [`meets`](Self::meets), at a system that reads the names of members in any case.
+    pub(super) fn meets_in_any_case(&self, other: &[String]) -> bool {
+        let is_same_member = other.first().is_none_or(|name| name.eq_ignore_ascii_case(self.member()));
+        is_same_member && self.below().iter().zip(other.iter().skip(1)).all(|(one, other)| one == other)
+    }
+
     /// Whether a path is this place, or one lies in the other.
     pub(super) fn meets(&self, other: &[String]) -> bool {
         self.0.iter().zip(other).all(|(one, other)| one == other)

@@ -139,6 +139,8 @@ pub struct SystemMap {
     pub missing: Vec<Field>,
     /// The places of fields that count as one for a rebase: the model's `together`.
     pub together: Vec<Vec<Place>>,
+    /// Whether the system reads the names of members in any case.
+    pub ignores_case: bool,
     /// Members that a create sets where the model gives none.
     pub create: Map<String, Value>,
     /// Over the model, the map and the adapter's shape of records.
@@ -156,9 +158,12 @@ impl SystemMap {
         pointers
     }
 
-    /// The entry whose place is at, above or below this path of the record's `fields`.
+    /// The entry whose place is at, above or below this path of the record's `fields`, in any case
+    /// that the system reads.
     pub(super) fn entry_meeting(&self, path: &[String]) -> Option<&MapEntry> {
-        self.entries.iter().find(|entry| entry.place.meets(path))
+        let meets =
+            |entry: &&MapEntry| entry.place.meets(path) || (self.ignores_case && entry.place.meets_in_any_case(path));
+        self.entries.iter().find(meets)
     }
 
     /// The entry whose place is this path, or lies above it.

@@ -209,6 +209,29 @@ fn one_place_named_in_fields_and_vendor_is_refused() {
 }
 
 #[test]
+fn a_place_in_another_case_is_the_place_where_the_system_reads_any_case() {
+    let map = Arc::new(SystemMap { ignores_case: true, ..SystemMap::clone(&customer()) });
+    let merge = |map: &Arc<SystemMap>, fields: &str, body: &str| {
+        apply_to(fields, ModelPatch::parse_merge_patch(map, &id(), &Bytes::copy_from_slice(body.as_bytes())))
+    };
+    let without_state = |map: &Arc<SystemMap>, body: &'static str| {
+        let patch = ModelPatch::parse_merge_patch(map, &id(), &Bytes::from_static(body.as_bytes())).expect("a patch");
+        patch.flat_changes(&record_etag(map), None, &|_| false).expect("changes").is_some()
+    };
+    let body = r#"{"vendor":{"status":"Bogus"}}"#;
+    // Another field, and one that no field shows.
+    for fields in [r#"{"Status":"Standard"}"#, r#"{"Status":"Odd"}"#] {
+        assert_eq!(rejected(merge(&map, fields, body))[0].0, "/vendor/status", "{fields}");
+        assert!(merge(&customer(), fields, body).is_ok());
+    }
+    assert!(!without_state(&map, body) && without_state(&customer(), body));
+    let vendor = Value::Object(object(r#"{"status":"Bogus"}"#));
+    let errors = map.encode_new_record(&object(r#"{"tier":"gold"}"#), Some(&vendor)).expect_err("a named place");
+    assert_eq!(errors[0].pointer, "/vendor/Status");
+    assert!(customer().encode_new_record(&object(r#"{"tier":"gold"}"#), Some(&vendor)).is_ok());
+}
+
+#[test]
 fn a_document_without_an_object_around_a_place_is_sent_back_unchanged() {
     let map = customer();
     for fields in

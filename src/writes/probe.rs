@@ -290,14 +290,7 @@ impl OutcomeProbe<'_> {
         resolve: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
-        let (mut changes, old_values_known) = self.known_changes(write, send_result).await;
-        if self.system.adapter.capabilities().ignores_case
-            && let ObservedRecord::Record(_, fields) = &seen
-        {
-            for change in &mut changes {
-                change.respell(fields);
-            }
-        }
+        let (changes, old_values_known) = self.known_changes(write, send_result, &seen).await;
         let evidence = Evidence {
             intent: &write.intent,
             changes: &changes,
@@ -323,8 +316,18 @@ impl OutcomeProbe<'_> {
     /// The changes of an update, and whether their old values are known. The gateway does not read
     /// before a write that is bound to the caller's version; but the caller may have got the state
     /// before it from this process.
-    async fn known_changes(&self, write: &InFlightWrite, send_result: SendResult) -> (Vec<FieldChange>, bool) {
+    async fn known_changes(
+        &self,
+        write: &InFlightWrite,
+        send_result: SendResult,
+        seen: &ObservedRecord,
+    ) -> (Vec<FieldChange>, bool) {
         let mut changes = write.field_changes();
+        if self.system.adapter.capabilities().ignores_case
+            && let ObservedRecord::Record(_, fields) = seen
+        {
+            changes.iter_mut().for_each(|change| change.respell(fields));
+        }
         if !matches!(write.expected, ExpectedState::Members(_)) {
             return (changes, true);
         }

@@ -9,6 +9,7 @@ mod if_plan;
 mod preconditions;
 mod rebase;
 mod references;
+mod spelling;
 mod update;
 
 pub(super) use draft::Draft;

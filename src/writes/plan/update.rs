@@ -8,6 +8,7 @@ use super::draft::Draft;
 use super::if_plan::{PlanTagInput, check_if_plan};
 use super::rebase::read_and_rebase;
 use super::references::check_references;
+use super::spelling::check_spelling;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, UnreadableText,
@@ -144,6 +145,7 @@ async fn read_change(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resu
     let after = patch
         .apply(&document, &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    check_spelling(task, patch, &record)?;
     let changes = diff(&before, &after);
     check_changeable(task, id, &changes, &before)?;
     if !changes.is_empty() {
