@@ -229,11 +229,8 @@ fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
     }
     let all_unchanged = evidence.old_values_known
         && evidence.changes.iter().all(|change| change.is_unchanged_in(fields) && is_contradicted(change));
-    // The write may have been applied and another one may have restored the old values. Only the
-    // very version that this write makes excludes that.
-    let is_another_version = evidence.intent.etag_after.as_deref().is_some_and(|after| after != etag);
-    let may_be_restored = evidence.concurrent.another_unresolved || evidence.concurrent.later_writer;
-    if all_unchanged && !is_another_version && !may_be_restored { no_effect } else { Resolution::Applied }
+    // The write may have been applied and another one may have restored the old values.
+    if all_unchanged && !evidence.may_show_another_write(etag) { no_effect } else { Resolution::Applied }
 }
 
 /// The vendor has finished the write with a response other than success.
@@ -320,19 +317,29 @@ impl Evidence<'_> {
         self.intent.etag_before.as_deref() == Some(etag)
     }
 
+    /// Whether the record may show what a later write made. Only the very version that this write
+    /// makes excludes that.
+    fn may_show_another_write(&self, etag: &str) -> bool {
+        let is_another_version = self.intent.etag_after.as_deref().is_some_and(|after| after != etag);
+        is_another_version || self.concurrent.another_unresolved || self.concurrent.later_writer
+    }
+
     /// A warning for each change of an applied write that the record does not show.
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let ObservedRecord::Record(etag, fields) = self.seen else { return Vec::new() };
         // With the version unchanged no value has changed, even where the old values are not known.
         let is_old =
             |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
-        let ignored = self.changes.iter().filter(|change| change.is_contradicted_in(fields) && is_old(change));
-        ignored
-            .map(|change| {
-                let detail = "the vendor reported success and still shows the old value";
-                Warning::new(WarningCode::NotApplied, change.pointer.as_str(), detail)
-            })
-            .collect()
+        let is_altered = self.send_result == SendResult::Success && !self.may_show_another_write(etag);
+        let warning = |change: &FieldChange| {
+            let detail = match is_old(change) {
+                true => "the vendor reported success and still shows the old value",
+                false if is_altered => "the vendor reported success and shows another value than the one sent",
+                false => return None,
+            };
+            Some(Warning::new(WarningCode::NotApplied, change.pointer.as_str(), detail))
+        };
+        self.changes.iter().filter(|change| change.is_contradicted_in(fields)).filter_map(warning).collect()
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a patch may repeat of a record, and how wrong values are reported (contract 4.1, 4.6, 4.7).
 
-use records_gateway::sandbox::CallKind;
+use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use crate::support::{BLUEDOLPHIN, MATRIX42, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, MATRIX42, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
 
 for_each_vendor!(a_record_as_read_can_be_edited_and_sent_back_whole);
+for_each_vendor_with!(native: a_value_that_the_vendor_alters_is_a_warning);
 
 async fn a_record_as_read_can_be_edited_and_sent_back_whole(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
@@ -20,6 +21,30 @@ async fn a_record_as_read_can_be_edited_and_sent_back_whole(fixture: &'static Ve
     let response = env.patch(fixture.key).if_match(&tag).merge_patch(&edited.to_string()).send().await;
     response.assert_status(fixture.patch_status);
     assert_eq!(env.vendor_value(fixture.key).unwrap(), "edited");
+}
+
+/// Whatever the caller prefers: an unchecked write is read back (contract 7.2).
+async fn a_value_that_the_vendor_alters_is_a_warning(fixture: &'static VendorFixture) {
+    for (validate, preference) in
+        [("off", "return=minimal"), ("off", "return=representation"), ("refuse", "return=representation")]
+    {
+        let env = TestEnv::start_with(fixture, |config| config.system(fixture.system, "validate", validate));
+        let tag = env.current_etag(fixture.key).await;
+        for kind in [fixture.read_call_kind, CallKind::Update] {
+            let altered = InjectedFault::Rewrite { from: "\"sent\"".to_owned(), to: "\"altered\"".to_owned() };
+            env.faults().always(kind, altered);
+        }
+        let response = env.set_text(fixture.key, &tag, "sent").without_prefer().prefer(preference).send().await;
+        let record = response.assert_status(200).json();
+        assert_eq!(record["fields"][fixture.text], "altered");
+        let expected = (json!("not-applied"), json!(format!("/fields/{}", fixture.text)));
+        let operation = env.wait_for_operation(&response).await;
+        assert_eq!(operation["state"], "applied");
+        for warnings in [&record["warnings"], &operation["warnings"]] {
+            let warning = &warnings[0];
+            assert_eq!((warning["code"].clone(), warning["pointer"].clone()), expected, "{preference} {record}");
+        }
+    }
 }
 
 #[actix_web::test]
