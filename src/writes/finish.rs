@@ -17,8 +17,10 @@ use super::send::Sent;
 use super::verify_applied::verify_applied;
 use super::write_task::{WriteTask, accepted_success};
 use crate::journal::InterimResponse;
-use crate::record::{SideEffect, VendorError};
+use crate::record::{RecordId, SideEffect, VendorError, Version};
+use crate::system::System;
 use crate::transport::VendorResponse;
+use crate::vendors::UpdatedRecord;
 
 /// How much longer than the caller's deadline the last probe may take.
 const MIN_PROBE_TIME: Duration = Duration::from_millis(300);
@@ -58,16 +60,29 @@ async fn on_success(
         };
     }
     if !is_queued {
-        let updated = write.id().filter(|_| write.is_update());
-        let updated = updated.map(|id| task.system.adapter.parse_updated(id, response)).unwrap_or_default();
-        let version = updated.version.or_else(|| updated.record.as_ref().and_then(|record| record.version.clone()));
-        return Finding { record: updated.record, version, ..Resolution::Applied.into() };
+        let updated_id = write.id().filter(|_| write.is_update());
+        return updated_id.map_or(Resolution::Applied.into(), |id| shown_update(task.system, write, id, response));
     }
     let until = task.wait_deadline(is_queued);
     if until <= Instant::now() {
         return Resolution::Open.into();
     }
     Box::pin(await_resolution(task, write, until)).await
+}
+
+/// What the response to an update shows. A version from before the write is not the write's own,
+/// whatever the status says.
+fn shown_update(system: &System, write: &InFlightWrite, id: &RecordId, response: &VendorResponse) -> Finding {
+    let UpdatedRecord { version, record } = system.adapter.parse_updated(id, response);
+    let version = version.or_else(|| record.as_ref().and_then(|record| record.version.clone()));
+    let is_old = |version: &Version| write.etag_before == Some(system.tag(id, version).to_header());
+    let shows_old_version = version.as_ref().is_some_and(is_old);
+    Finding {
+        is_shown: shows_old_version || record.is_some(),
+        version: version.filter(|_| !shows_old_version),
+        record,
+        ..Resolution::Applied.into()
+    }
 }
 
 /// The vendor reported a fault, or its response was lost.

@@ -44,6 +44,8 @@ pub(super) struct Finding {
     pub record: Option<VendorRecord>,
     /// The version that the vendor's response names as the write's own.
     pub version: Option<Version>,
+    /// Whether the vendor's response itself shows the record, or the version from before the write.
+    pub is_shown: bool,
     /// The record that a create made.
     pub created_id: Option<RecordId>,
     /// The vendor's fault that the resolution explains.
@@ -54,7 +56,8 @@ pub(super) struct Finding {
 
 impl From<Resolution> for Finding {
     fn from(resolution: Resolution) -> Self {
-        Self { resolution, record: None, version: None, created_id: None, fault: None, warnings: Vec::new() }
+        let (record, version, created_id, fault) = (None, None, None, None);
+        Self { resolution, record, version, is_shown: false, created_id, fault, warnings: Vec::new() }
     }
 }
 
@@ -310,7 +313,7 @@ impl OutcomeProbe<'_> {
             ObservedRecord::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
             _ => None,
         };
-        Finding { resolution, record, version: None, created_id, fault: None, warnings }
+        Finding { record, created_id, warnings, ..resolution.into() }
     }
 
     /// The changes of an update, and whether their old values are known. The gateway does not read

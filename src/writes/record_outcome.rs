@@ -145,9 +145,11 @@ fn view(system: &System, write: &InFlightWrite, finding: &Finding, warnings: &[W
 /// The ETag of the state that this write made, where that is proven (http-rules 74, 75): the state
 /// is the predicted one, by its content or by a number that only this write can have made.
 fn confirmed_etag(system: &System, write: &InFlightWrite, finding: &Finding) -> Option<String> {
-    // The vendor's response contains the version.
+    // The vendor's response contains the version. Where it is not the one that this write makes,
+    // another write has followed already.
     if let (Some(version), Some(id)) = (&finding.version, write.id()) {
-        return Some(system.tag(id, version).to_header());
+        let shown = system.tag(id, version).to_header();
+        return write.etag_after.as_ref().is_none_or(|own| *own == shown).then_some(shown);
     }
     let record = finding.record.as_ref()?;
     let is_predicted = system.is_current(write.etag_after.as_deref(), write.id()?, record);

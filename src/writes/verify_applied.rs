@@ -21,7 +21,8 @@ pub(super) async fn resolve_and_verify(probe: &OutcomeProbe<'_>, write: &mut InF
 }
 
 /// Reads the record where the response needs it: for `return=representation`, a create, or an
-/// update that has warnings to report or whose values nobody has checked.
+/// update that has warnings to report or whose values nobody has checked. What the vendor's own
+/// response shows is always compared with the update.
 pub(super) async fn verify_applied(
     probe: &OutcomeProbe<'_>,
     write: &InFlightWrite,
@@ -30,7 +31,7 @@ pub(super) async fn verify_applied(
 ) -> Finding {
     let is_create = finding.created_id.is_some();
     let has_warnings = !write.losses.is_empty() || write.rebased.is_some();
-    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back;
+    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back || finding.is_shown;
     let is_needed = write.is_update() && must_read;
     let Some(id) = finding.created_id.as_ref().or(write.id()).cloned() else { return finding };
     if finding.resolution != Resolution::Applied || !(is_create || is_needed) {

@@ -28,16 +28,22 @@ use crate::vendors::{
 pub(super) struct ScriptedVendor {
     fields: Mutex<Map<String, Value>>,
     version: AtomicU64,
+    shown_by_updates: Mutex<UpdatedRecord>,
 }
 
 impl Default for ScriptedVendor {
     fn default() -> Self {
         let fields = serde_json::from_str(r#"{"n":1.10}"#).expect("JSON");
-        Self { fields: Mutex::new(fields), version: AtomicU64::new(7) }
+        Self { fields: Mutex::new(fields), version: AtomicU64::new(7), shown_by_updates: Mutex::default() }
     }
 }
 
 impl ScriptedVendor {
+    /// What the responses to updates show from now on.
+    pub(super) fn show_in_updates(&self, shown: UpdatedRecord) {
+        *self.shown_by_updates.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+    }
+
     fn record(&self) -> VendorRecord {
         let fields = RawObject::from(&*self.fields.lock().unwrap_or_else(PoisonError::into_inner));
         let version = Some(Version::Sequence(self.version.load(Ordering::SeqCst)));
@@ -182,7 +188,7 @@ impl Adapter for ScriptedAdapter {
         Ok(planned(VendorRequestKind::Update, Method::PUT, Some(body)))
     }
     fn parse_updated(&self, _: &RecordId, _: &VendorResponse) -> UpdatedRecord {
-        UpdatedRecord::default()
+        self.vendor.shown_by_updates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
     fn plan_delete(
         &self,

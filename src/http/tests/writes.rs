@@ -8,8 +8,12 @@ use serde_json::json;
 use super::test_api::{PATCH, TestApi, TestResponse, admin_request, patch_request, request_of};
 use crate::http::{write_request, write_response};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{Action, Operation, OperationId, OperationState, Precondition, RecordId};
+use crate::record::{
+    Action, Operation, OperationId, OperationState, Precondition, RawObject, RecordId, VendorRecord, Version,
+};
+use crate::sandbox::{CallKind, InjectedFault};
 use crate::system::{Guarantee, RecordView};
+use crate::vendors::UpdatedRecord;
 use crate::writes::{SuccessBody, WriteCommand, WriteOp, WriteOutcome, WriteResponse, WriteSuccess};
 
 const OPERATION: &str = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11";
@@ -44,6 +48,35 @@ async fn a_patch_of_the_current_state_is_one_vendor_request() {
     assert!(response.header("operation").is_some_and(|path| path.starts_with("/operations/")));
     assert_eq!((response.header("cache-control"), response.header("vary")), (Some("no-store"), Some("Prefer")));
     assert_eq!(api.write_count(), 1);
+}
+
+/// The versions 7 before the write, 8 that it makes, and 9 of another one that has followed.
+#[actix_web::test]
+async fn only_the_version_that_a_write_makes_becomes_its_etag() {
+    for (shown, is_own) in [(7, true), (8, true), (9, false)] {
+        let api = TestApi::start().await;
+        api.vendor.state.show_in_updates(shows_version(shown));
+        let response = api.send(patch_request().insert_header(("if-match", api.tag(7)))).await;
+        let etag = is_own.then(|| api.tag(8));
+        assert_eq!((response.status, response.header("etag")), (204, etag.as_deref()), "{shown}");
+    }
+}
+
+#[actix_web::test]
+async fn a_success_whose_response_shows_the_state_before_is_no_success() {
+    let fields = RawObject::from(json!({ "n": 1.10 }).as_object().expect("an object"));
+    let before = VendorRecord { fields, version: Some(Version::Sequence(7)), warnings: Vec::new() };
+    for shown in [shows_version(7), UpdatedRecord { record: Some(before), ..shows_version(7) }] {
+        let api = TestApi::start().await;
+        api.vendor.state.show_in_updates(shown);
+        api.vendor.faults.once(CallKind::Update, InjectedFault::json(200, "{}"));
+        let response = api.send(patch_request().insert_header(("if-match", api.tag(7)))).await;
+        assert_eq!((response.status, response.problem().as_str()), (422, "rejected"));
+    }
+}
+
+fn shows_version(version: u64) -> UpdatedRecord {
+    UpdatedRecord { version: Some(Version::Sequence(version)), record: None }
 }
 
 #[actix_web::test]
