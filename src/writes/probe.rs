@@ -329,7 +329,9 @@ impl OutcomeProbe<'_> {
         if self.system.adapter.capabilities().ignores_case
             && let ObservedRecord::Record(_, fields) = seen
         {
-            changes.iter_mut().for_each(|change| change.respell(fields));
+            for change in &mut changes {
+                change.respell(fields);
+            }
         }
         if !matches!(write.expected, ExpectedState::Members(_)) {
             return (changes, true);

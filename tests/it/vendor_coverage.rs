@@ -4,9 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use records_gateway::record::Action;
+use records_gateway::record::{Action, RecordId};
 use records_gateway::sandbox::Sandbox;
-use records_gateway::vendors::{AdapterFactory, SchemaSource, VENDORS};
+use records_gateway::transport::VendorResponse;
+use records_gateway::vendors::{Adapter, AdapterFactory, SchemaSource, UpdatedRecord, VENDORS};
 use serde_json::Value;
 
 use super::history;
@@ -24,6 +25,14 @@ fn read(path: &str) -> String {
 fn folder_names(path: &str) -> BTreeSet<String> {
     let entries = Path::new(env!("CARGO_MANIFEST_DIR")).join(path).read_dir().expect("a folder");
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn golden_files(vendor: &str) -> Vec<Value> {
+    let folder = format!("tests/golden/{vendor}");
+    folder_names(&folder)
+        .iter()
+        .map(|file| serde_json::from_str(&read(&format!("{folder}/{file}"))).expect("JSON"))
+        .collect()
 }
 
 #[test]
@@ -56,15 +65,11 @@ fn every_registered_vendor_is_in_every_table() {
 #[test]
 fn every_action_of_a_vendor_has_a_golden_file() {
     for vendor in VENDORS {
-        let folder = format!("tests/golden/{}", vendor.vendor);
-        let actions: BTreeSet<String> = folder_names(&folder)
-            .iter()
-            .map(|file| serde_json::from_str(&read(&format!("{folder}/{file}"))).unwrap())
-            .map(|golden: Value| golden["given"]["do"].as_str().unwrap().to_owned())
-            .collect();
+        let files = golden_files(vendor.vendor);
+        let actions: BTreeSet<&str> = files.iter().map(|golden| golden["given"]["do"].as_str().unwrap()).collect();
         let own = vendor.capabilities.actions.iter().map(|action| action.as_str());
         for action in own.chain(["sign_in"]) {
-            assert!(actions.contains(action), "{folder} has no {action}");
+            assert!(actions.contains(action), "{} has no {action}", vendor.vendor);
         }
     }
 }
@@ -115,7 +120,11 @@ fn every_fixture_states_the_capabilities_of_its_vendor() {
         let adapter = config.adapter(fixture.system);
         let capabilities = adapter.capabilities();
         assert_eq!(capabilities.vendor, fixture.vendor_name);
-        assert_eq!(capabilities.compares.contains(&Action::Update), fixture.native, "{}", fixture.vendor_name);
+        let compares = |action| capabilities.compares.contains(&action);
+        let stated = (fixture.native, fixture.native_delete, fixture.update_count.is_some(), fixture.partial_lists);
+        let own = (compares(Action::Update), compares(Action::Delete), capabilities.version_is_sequence);
+        assert_eq!(stated, (own.0, own.1, own.2, !capabilities.list_is_complete), "{}", fixture.vendor_name);
+        assert_eq!(capabilities.filters.names(), fixture.filters, "{}", fixture.vendor_name);
         let all = [
             ("native", fixture.native),
             ("tokens", fixture.expire_tokens.is_some()),
@@ -131,5 +140,42 @@ fn every_fixture_states_the_capabilities_of_its_vendor() {
             "{}",
             fixture.vendor_name
         );
+    }
+}
+
+/// What the adapter reads from the response of a golden file.
+fn parse_golden_update(adapter: &dyn Adapter, golden: &Value) -> UpdatedRecord {
+    let (collection, key) = golden["given"]["id"].as_str().unwrap().rsplit_once(':').unwrap();
+    let id = RecordId::new(&adapter.parse_collection(collection).unwrap(), &adapter.parse_key(key).unwrap());
+    let (response, body) = (&golden["response"], &golden["response"]["body"]);
+    let header = |name: &str| {
+        let headers = response["headers"].as_object()?.iter();
+        headers.filter(|(known, _)| known.eq_ignore_ascii_case(name)).find_map(|(_, value)| value.as_str())
+    };
+    let response = VendorResponse {
+        status: u16::try_from(response["status"].as_u64().unwrap()).unwrap(),
+        content_type: header("Content-Type").unwrap_or_default().to_owned(),
+        retry_after: None,
+        headers: adapter.kept_headers().iter().filter_map(|name| Some((*name, header(name)?.to_owned()))).collect(),
+        body: if body.is_null() { String::new() } else { body.to_string() }.into(),
+    };
+    adapter.parse_updated(&id, &response)
+}
+
+#[test]
+fn every_fixture_states_what_the_documented_updates_show() {
+    let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
+    let config = TestConfig::new(&vendors, folder.path());
+    for fixture in FIXTURES {
+        let adapter = config.adapter(fixture.system);
+        let files = golden_files(fixture.vendor_name);
+        let done = files.iter().filter(|file| file["given"]["do"] == "update" && file["meaning"]["done"].is_string());
+        let (asked, plain): (Vec<_>, Vec<_>) = done.partition(|file| file["given"]["return_record"] == true);
+        let shown = |file: &&Value| parse_golden_update(&*adapter, file);
+        let has_version: BTreeSet<bool> = plain.iter().map(|file| shown(file).version.is_some()).collect();
+        let has_record = plain.iter().chain(&asked).any(|file| shown(file).record.is_some());
+        let stated = &fixture.update_response;
+        assert_eq!(has_version, BTreeSet::from([stated.has_version]), "{}", fixture.vendor_name);
+        assert_eq!(has_record, stated.has_record, "{}", fixture.vendor_name);
     }
 }

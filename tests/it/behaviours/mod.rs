@@ -25,5 +25,6 @@ mod preconditions;
 mod previewing;
 mod reading;
 mod rebasing;
+mod success_without_effect;
 mod unresolved_writes;
 mod vendor_auth;

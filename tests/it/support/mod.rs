@@ -22,7 +22,7 @@ pub(crate) use test_config::TestConfig;
 pub(crate) use test_env::TestEnv;
 pub(crate) use test_process::{PROGRAM, ProcessBuilder, TestProcess};
 pub(crate) use test_server::TestServer;
-pub(crate) use vendor_fixture::{OnUpdate500, VendorFixture};
+pub(crate) use vendor_fixture::{OnUpdate500, UpdateResponse, VendorFixture};
 
 /// Makes one test per vendor of each behaviour, so that a failure names the behaviour and the
 /// vendor.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use records_gateway::sandbox::{CallKind, FakeVendor, Faults, RequestLog, Sandbox, VendorModel};
+use records_gateway::sandbox::{CallKind, FakeVendor, Faults, InjectedFault, RequestLog, Sandbox, VendorModel};
 use records_gateway::vendors::{AdapterFactory, find_vendor};
 use serde_json::{Value, json};
 
@@ -56,6 +56,24 @@ pub(crate) enum OnUpdate500 {
     NotApplied,
 }
 
+/// What the response to an update shows of the record. `vendor_coverage` compares it with the
+/// vendor's golden files.
+pub(crate) struct UpdateResponse {
+    /// Whether it always shows the new version.
+    pub(crate) has_version: bool,
+    /// Whether it shows the whole record where the caller wants it.
+    pub(crate) has_record: bool,
+    /// The response to an update of a record with `return=representation` that reports success and
+    /// has no effect: what it shows is the record as it is.
+    pub(crate) unchanged: fn(&Sandbox, &str) -> InjectedFault,
+}
+
+impl UpdateResponse {
+    /// 204 without a body.
+    pub(crate) const EMPTY: Self =
+        Self { has_version: false, has_record: false, unchanged: |_, _| InjectedFault::status(204) };
+}
+
 /// One vendor: its sample records, and how to read and change them past the gateway.
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that a vendor does or does not")]
 pub(crate) struct VendorFixture {
@@ -85,6 +103,7 @@ pub(crate) struct VendorFixture {
     pub(crate) native_delete: bool,
     /// The status of a direct update: an accepted loss is a warning, and warnings need a body.
     pub(crate) patch_status: u16,
+    pub(crate) update_response: UpdateResponse,
     /// Whether updates are queued.
     pub(crate) queued: bool,
     /// Whether the vendor ignores a member that it does not know, and makes the rest of the write.
@@ -143,6 +162,11 @@ impl VendorFixture {
         find_vendor(self.vendor_name).expect("a registered vendor")
     }
 
+    /// Whether callers never see a member of this name.
+    pub(crate) fn is_hidden(&self, member: &str) -> bool {
+        (self.registration().is_hidden)(member)
+    }
+
     /// The configuration key of the secret by which the gateway authenticates.
     pub(crate) fn secret_key(&self) -> &'static str {
         self.registration().settings.iter().find(|setting| setting.is_secret).expect("a secret").key
@@ -167,6 +191,11 @@ impl VendorFixture {
     /// The path of a record.
     pub(crate) fn path(&self, key: &str) -> String {
         format!("/records/{}/{}", self.system, self.id(key))
+    }
+
+    /// The JSON Pointer of the text field.
+    pub(crate) fn text_pointer(&self) -> String {
+        format!("/fields/{}", self.text)
     }
 
     /// The fields of a patch that sets the text.
