@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use super::support::{BLUEDOLPHIN, FIXTURES, MATRIX42, PRETECTUM, TestEnv};
+use super::support::{BLUEDOLPHIN, FIXTURES, MATRIX42, TestEnv, VendorFixture, for_each_vendor_with};
+
+for_each_vendor_with!(native:
+    a_stale_version_is_no_failure_of_the_vendor_in_the_metrics,
+);
 
 async fn read_system(env: &TestEnv) -> Value {
     env.get(&format!("/systems/{}", env.fixture.system)).send().await.assert_status(200).json()
@@ -56,19 +60,16 @@ async fn each_loss_lists_its_actions_and_the_configured_policy() {
     assert_eq!(read_system(&warns).await["on_lossy_write"], "warn");
 }
 
-#[actix_web::test]
-async fn a_stale_version_is_no_failure_of_the_vendor_in_the_metrics() {
-    for fixture in [&PRETECTUM, &MATRIX42] {
-        let env = TestEnv::start(fixture);
-        let tag = env.current_etag(fixture.key).await;
-        (fixture.external_touch)(&env.vendors, fixture.key);
-        env.set_text(fixture.key, &tag, "stale").send().await.assert_problem(412, "precondition-failed");
-        let metrics = env.get("/metrics").send().await.text;
-        let conflict =
-            format!(r#"vendor_requests_total{{call="update",outcome="conflict",system="{}"}} 1"#, fixture.system);
-        assert!(metrics.lines().any(|line| line == conflict), "{metrics}");
-        assert!(!metrics.contains(r#"outcome="5xx""#), "{metrics}");
-    }
+async fn a_stale_version_is_no_failure_of_the_vendor_in_the_metrics(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let tag = env.current_etag(fixture.key).await;
+    (fixture.external_touch)(&env.vendors, fixture.key);
+    env.set_text(fixture.key, &tag, "stale").send().await.assert_problem(412, "precondition-failed");
+    let metrics = env.get("/metrics").send().await.text;
+    let conflict =
+        format!(r#"vendor_requests_total{{call="update",outcome="conflict",system="{}"}} 1"#, fixture.system);
+    assert!(metrics.lines().any(|line| line == conflict), "{metrics}");
+    assert!(!metrics.contains(r#"outcome="5xx""#), "{metrics}");
 }
 
 #[actix_web::test]

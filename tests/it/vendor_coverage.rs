@@ -11,7 +11,7 @@ use records_gateway::vendors::{Adapter, AdapterFactory, SchemaSource, UpdatedRec
 use serde_json::Value;
 
 use super::history;
-use super::support::{FIXTURE_TRAITS, FIXTURES, TestConfig};
+use super::support::{FIXTURE_TRAITS, FIXTURES, TestConfig, VendorFixture};
 
 fn registered() -> BTreeSet<String> {
     VENDORS.iter().map(|vendor| vendor.vendor.to_owned()).collect()
@@ -112,6 +112,14 @@ fn every_table_of_vendors_in_the_contract_is_complete() {
     }
 }
 
+/// Whether the adapter takes another spelling of the record's id: the stated one, or one in another
+/// case.
+fn has_other_spelling(adapter: &dyn Adapter, fixture: &VendorFixture) -> bool {
+    let (lower, upper) = (fixture.key.to_lowercase(), fixture.key.to_uppercase());
+    let others = [lower.as_str(), upper.as_str()].into_iter().chain(fixture.other_spelling);
+    others.filter(|text| *text != fixture.key).any(|text| adapter.parse_key(text).as_deref() == Some(fixture.key))
+}
+
 #[test]
 fn every_fixture_states_the_capabilities_of_its_vendor() {
     let (vendors, folder) = (Sandbox::start().unwrap(), tempfile::tempdir().unwrap());
@@ -129,6 +137,7 @@ fn every_fixture_states_the_capabilities_of_its_vendor() {
             ("native", fixture.native),
             ("tokens", fixture.expire_tokens.is_some()),
             ("schemas", capabilities.schema_source == SchemaSource::Vendor),
+            ("spellings", has_other_spelling(&*adapter, fixture)),
         ];
         let expected: Vec<_> = all.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
         assert_eq!(*traits, expected, "{}", fixture.vendor_name);

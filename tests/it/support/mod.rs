@@ -32,7 +32,7 @@ macro_rules! for_each_vendor {
     };
 }
 
-/// The same for the vendors with one trait: `native`, `tokens` or `schemas`.
+/// The same for the vendors with one trait: `native`, `tokens`, `schemas` or `spellings`.
 macro_rules! for_each_vendor_with {
     ($trait:ident: $($behaviour:ident),+ $(,)?) => {
         mod $trait {
@@ -63,6 +63,9 @@ macro_rules! tests_with_trait {
         crate::support::tests_of_vendor!($module, $behaviours);
     };
     (schemas [schemas $($rest:ident)*] $module:ident $behaviours:tt) => {
+        crate::support::tests_of_vendor!($module, $behaviours);
+    };
+    (spellings [spellings $($rest:ident)*] $module:ident $behaviours:tt) => {
         crate::support::tests_of_vendor!($module, $behaviours);
     };
     ($trait:ident [$other:ident $($rest:ident)*] $module:ident $behaviours:tt) => {

@@ -85,7 +85,9 @@ pub(crate) struct VendorFixture {
     pub(crate) collection: &'static [&'static str],
     /// A record that can be patched.
     pub(crate) key: &'static str,
-    /// Another one.
+    /// Another spelling of its id, where ids have several.
+    pub(crate) other_spelling: Option<&'static str>,
+    /// Another record.
     pub(crate) other_key: &'static str,
     /// A record that can be deleted at once.
     pub(crate) deletable_key: &'static str,
