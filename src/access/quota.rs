@@ -19,7 +19,7 @@ use crate::config::CallerLimits;
 pub use crate::metrics::QuotaPolicy;
 use crate::record::CallerName;
 
-/// How much longer than it was told to a caller may wait before it sends a refused request again.
+/// How much later than `Retry-After` a caller may send a refused request again.
 const RESERVED_LONGER: Duration = Duration::from_secs(1);
 
 /// How long a caller with too many requests in flight should wait.
@@ -120,8 +120,8 @@ impl CallerQuota {
         Ok(admitted)
     }
 
-    /// A single request was refused. When its caller sends it again, as late as it was told to,
-    /// items of batches have left room for it.
+    /// A single request was refused. When its caller sends it again after this time, items of
+    /// batches have left room for it.
     pub fn reserve(&self, retry_after: Duration) {
         *self.lock_reserved() = Some(Instant::now() + retry_after + RESERVED_LONGER);
     }

@@ -167,6 +167,7 @@ fn parse_golden_update(adapter: &dyn Adapter, golden: &Value) -> UpdatedRecord {
         retry_after: None,
         headers: adapter.kept_headers().iter().filter_map(|name| Some((*name, header(name)?.to_owned()))).collect(),
         body: if body.is_null() { String::new() } else { body.to_string() }.into(),
+        lone_surrogates: Vec::new(),
     };
     adapter.parse_updated(&id, &response)
 }

@@ -121,7 +121,7 @@ impl ItemRun {
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
         let mut pause = MIN_POLL;
-        let patience = Instant::now() + MAX_OVERLOADED;
+        let retry_until = Instant::now() + MAX_OVERLOADED;
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
@@ -153,7 +153,7 @@ impl ItemRun {
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
-            } else if outcome.is_one_of(&[ProblemKind::Overloaded]) && Instant::now() < patience {
+            } else if outcome.is_one_of(&[ProblemKind::Overloaded]) && Instant::now() < retry_until {
                 // Nothing was sent, perhaps because the store is out of reach for a moment.
                 sleep(MAX_POLL).await;
             } else if request.replays_only && !outcome.is_replay() {

@@ -168,8 +168,8 @@ async fn assert_half_is_not_sent_back(fixture: &'static VendorFixture) {
     env.faults().always(fixture.read_call_kind, object);
     let patch = |operation: &str, path: &str| {
         let path = format!("/fields/{}/{path}", fixture.text);
-        let patch = env.patch(fixture.key).if_match("*").prefer("handling=lenient");
-        patch.json_patch(&json!([{ "op": operation, "path": path, "value": "whole" }])).send()
+        let request = env.patch(fixture.key).if_match("*").prefer("handling=lenient");
+        request.json_patch(&json!([{ "op": operation, "path": path, "value": "whole" }])).send()
     };
     let refused = patch("add", "c").await;
     let errors = refused.assert_problem(422, "rejected").json()["errors"].clone();

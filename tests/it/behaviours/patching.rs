@@ -245,7 +245,7 @@ async fn bad_bodies_are_400_and_nothing_is_sent(fixture: &'static VendorFixture)
     }
     let no_patch = env.patch(fixture.key).if_match("*").json_patch(&json!([{ "op": "spread", "path": "/fields/a" }]));
     no_patch.send().await.assert_problem(400, "malformed-request");
-    let path = format!("{}/$serde_json::private::RawValue", text_pointer(fixture));
+    let path = format!("{}/$serde_json::private::RawValue", fixture.text_pointer());
     let reserved = env.patch(fixture.key).if_match("*").json_patch(&json!([{ "op": "add", "path": path, "value": 1 }]));
     reserved.send().await.assert_problem(400, "malformed-request");
     env.assert_nothing_sent();
