@@ -199,7 +199,7 @@ problems! {
         "The vendor did not respond to a read in time.",
         "Repeat the request later.";
     OutcomeUnknown, "outcome-unknown", 504, false, "The outcome of the write is not known yet",
-        "The write was sent, and it is not known yet whether the vendor applied it. The gateway keeps checking.",
+        "The write may have reached the vendor, and it is not known yet whether it was applied. The gateway keeps checking.",
         "Poll `operation` until it is finished. Do not send the write again before that, except with the same `Idempotency-Key`.";
 }
 

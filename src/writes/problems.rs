@@ -80,7 +80,7 @@ pub(super) fn restarts_exhausted() -> Problem {
 
 /// `outcome-unknown`, with the operation that will have the outcome.
 pub(super) fn outcome_unknown(system: &System, operation: &OperationId) -> Problem {
-    let detail = "The write was sent, and it is not known yet whether the vendor applied it. Follow the \
+    let detail = "The write may have reached the vendor, and it is not known yet whether it was applied. Follow the \
                   operation, and do not send the write again before it has ended.";
     ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str()).operation(operation)
 }
