@@ -6,7 +6,6 @@ BUDGETS = {
     "patch with key": ("k", 260, 190),
     "patch relaxed": ("k", 170, 130),
     "get": ("k", 90, 80),
-    "the schema check of a PATCH": ("k", 4, None),
     "the limits of a caller, GET": ("k", 1.5, None),
     "a model, GET": ("k", 8, None),
     "a model, PATCH": ("k", 6, None),

@@ -25,7 +25,7 @@ use crate::writes::{Preview, WriteCommand};
     request_body(description = "What would change, as in the PATCH; nothing for a delete", content(
         (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
-            ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
+            ("Pretectum" = (summary = "A value replaced only if another is as expected", value = json!(examples::json_patch()))))),
         (MergePatch = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
 pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {

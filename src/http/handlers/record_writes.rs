@@ -26,7 +26,7 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
     request_body(description = "What changes, as a merge patch or a JSON Patch", content(
         (MergePatch = "application/merge-patch+json"),
         (JsonPatch = "application/json-patch+json", examples(
-            ("Test and replace" = (summary = "Replaces a value only if it is as expected", value = json!(examples::json_patch()))))),
+            ("Pretectum" = (summary = "A value replaced only if another is as expected", value = json!(examples::json_patch()))))),
         (MergePatch = "application/json"))),
     responses((status = 204, description = "Done"),
         (status = 200, description = "Done, and this is the record now", body = RecordView),
