@@ -306,19 +306,18 @@ async fn a_matrix42_commit_followed_by_500_is_unknown() {
 #[actix_web::test]
 async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
     let env = TestEnv::start_with(&MATRIX42, |config| {
-        config.server("deadline", "5s").every_system("retries", 0).every_system("completion_poll", "400ms")
+        config.server("deadline", "9s").every_system("retries", 0).every_system("completion_poll", "2s")
     });
     let current_etag = env.current_etag(MATRIX42.key).await;
     env.inject_once(CallKind::Update, InjectedFault::ApplyThen500);
     let reads = env.call_count(CallKind::Read);
     env.inject_once(CallKind::Read, InjectedFault::status(500));
     let later = async {
-        // Its first poll has failed, and the next one is due later.
+        // Its first poll has failed, and the next one is due later, or with the next write.
         env.wait_for_calls(CallKind::Read, reads + 1).await;
         let current_etag = env.current_etag(MATRIX42.key).await;
-        let second = env.set_text(MATRIX42.key, &current_etag, "refused").send().await;
         (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "second");
-        second
+        env.set_text(MATRIX42.key, &current_etag, "refused").send().await
     };
     let (first, second) = join(env.set_text(MATRIX42.key, &current_etag, "first").send(), later).await;
     second.assert_problem(409, "operation-in-progress");
