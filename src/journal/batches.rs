@@ -99,6 +99,8 @@ pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
+const KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
+
 /// The keys of a caller that are one of these, or begin with a prefix, each with its operation.
 pub(super) async fn claimed_keys(
     reader: &Reader,
@@ -110,8 +112,17 @@ pub(super) async fn claimed_keys(
     let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
     let mut rows = reader.select(statement, &[caller.clone(), Value::Text(prefix.to_owned())]).await?;
     for key in keys {
-        let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
-        rows.extend(reader.select(statement, &[caller.clone(), Value::Text(key.clone())]).await?);
+        rows.extend(reader.select(KEY, &[caller.clone(), Value::Text(key.clone())]).await?);
     }
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
+}
+
+/// The operation that has claimed a key of a caller.
+pub(super) async fn claiming_operation(
+    reader: &Reader,
+    caller: &str,
+    key: &str,
+) -> Result<Option<OperationId>, DbError> {
+    let mut rows = reader.select(KEY, &[Value::Text(caller.to_owned()), Value::Text(key.to_owned())]).await?;
+    rows.first_mut().map(|row| row.operation(1)).transpose()
 }

@@ -1,7 +1,5 @@
-//! Items of asynchronous batches whose key another request has, or whose batch is cancelled while
-//! they are at the vendor (contract 4.10).
+//! Items of asynchronous batches whose key another request holds (contract 4.10).
 
-use actix_web::http::Method;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
@@ -31,22 +29,4 @@ async fn items_with_one_key_make_one_record_and_show_it() {
     let locations: Vec<&Value> = items(&batch).iter().map(|item| &item["headers"]["location"]).collect();
     assert!(locations[0].is_string() && locations.iter().all(|one| *one == locations[0]), "{batch}");
     assert_eq!((MATRIX42.count)(&process.vendors), before + 1);
-}
-
-#[actix_web::test]
-async fn a_cancelled_batch_runs_until_its_begun_items_have_ended() {
-    let process = TestProcess::builder().start();
-    let vendor = &process.vendors.matrix42;
-    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 0, None);
-    let mut batch = creates(3);
-    batch["concurrency"] = json!(1);
-    let path = store(&process.client(), &batch).await;
-    vendor.log.wait_for(CallKind::Create, 1).await;
-    let client = process.client();
-    let cancelled = client.request(Method::DELETE, &path).send().await;
-    assert_eq!(cancelled.assert_status(202).json()["state"], "running", "one is at the vendor");
-    release(&process.vendors);
-    let batch = wait_until_over(&client, &path).await;
-    assert_eq!(batch["state"], "cancelled", "{batch}");
-    assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(1), &json!(2)), "{batch}");
 }

@@ -283,3 +283,24 @@ async fn a_repeated_batch_is_the_first_one_while_it_runs_and_after() {
     assert_eq!(after.header("idempotency-replayed"), Some("true"));
     assert_eq!(env.record_count(), before + 4);
 }
+
+#[actix_web::test]
+async fn a_caller_can_cancel_its_batch_that_takes_all_its_places() {
+    let env =
+        TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 0), ("burst", 0), ("in_flight", 1)]));
+    let before = env.record_count();
+    env.faults().add(CallKind::Create, InjectedFault::Hold, 0, None);
+    let path = store_limited(&env, &creates(5)).await;
+    env.wait_for_calls(CallKind::Create, 1).await;
+    let cancel = || authorized(env.request(Method::DELETE, &path), "limited").send();
+    cancel().await.assert_problem(429, "quota-exceeded");
+    env.faults().clear();
+    env.faults().release();
+    let until = Instant::now() + TIMEOUT;
+    while cancel().await.status != 202 {
+        assert!(Instant::now() < until, "it is never admitted");
+    }
+    let batch = wait_until_limited_is_over(&env, &path).await;
+    assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(1), &json!(4)), "{batch}");
+    assert_eq!(env.record_count(), before + 1);
+}

@@ -117,6 +117,24 @@ fn stored_text(process: &TestProcess) -> String {
 }
 
 #[actix_web::test]
+async fn a_cancelled_batch_runs_until_its_begun_items_have_ended() {
+    let process = TestProcess::builder().start();
+    let vendor = &process.vendors.matrix42;
+    vendor.faults.add(CallKind::Create, InjectedFault::Hold, 0, None);
+    let mut batch = creates(3);
+    batch["concurrency"] = json!(1);
+    let path = store(&process.client(), &batch).await;
+    vendor.log.wait_for(CallKind::Create, 1).await;
+    let client = process.client();
+    let cancelled = client.request(Method::DELETE, &path).send().await;
+    assert_eq!(cancelled.assert_status(202).json()["state"], "running", "one is at the vendor");
+    release(&process.vendors);
+    let batch = wait_until_over(&client, &path).await;
+    assert_eq!(batch["state"], "cancelled", "{batch}");
+    assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(1), &json!(2)), "{batch}");
+}
+
+#[actix_web::test]
 async fn a_cancelled_batch_begins_nothing_more() {
     let process = TestProcess::builder().start();
     let count = || (MATRIX42.count)(&process.vendors);

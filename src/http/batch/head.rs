@@ -32,7 +32,7 @@ pub(in crate::http) struct BatchHead {
 }
 
 impl BatchHead {
-    pub(super) fn accepted_at(&self) -> Option<Timestamp> {
+    pub(super) fn started_at(&self) -> Option<Timestamp> {
         self.started_at.parse().ok()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::journal::{Journal, JournalError};
-use crate::record::OperationId;
+use crate::record::{Operation, OperationId, OperationState};
 
 /// What a batch's key is for each of its items. No key of a caller has a space.
 pub(super) fn key_prefix(batch_key: &str) -> String {
@@ -15,29 +15,35 @@ pub(super) fn item_name(batch: &str, item: &str) -> String {
     format!("{batch}/{item}")
 }
 
-/// Who holds the key of an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum KeyHolder {
-    /// The item's own write.
-    Item,
-    /// Another request that was given the same key.
-    OtherRequest,
+/// What keeps an item from a response of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Blocker {
+    /// Its own write, which this operation is now.
+    OwnWrite(OperationId),
+    /// Something that ends before long: another request with its key, or a write that has just
+    /// ended.
+    Passing,
+    /// Another writer of the record.
+    OtherWriter,
 }
 
-/// Who holds the item's key by this operation; `None` if the key is not that of the operation.
-pub(super) async fn key_holder(
+/// What the operation `named` in the 409 of an item is to the item that the ledger calls `name`. The
+/// item's own write can be another one by now: after a conflict it is tried again.
+pub(super) async fn find_blocker(
     journal: &Journal,
     caller: &str,
-    (name, key): (&str, &str),
-    id: &OperationId,
-) -> Result<Option<KeyHolder>, JournalError> {
-    let claimed = journal.claimed_keys(caller, key, Vec::new()).await?;
-    if claimed.get(key) != Some(id) {
-        return Ok(None);
+    key: &str,
+    name: &str,
+    named: &OperationId,
+) -> Result<Blocker, JournalError> {
+    let is_own = |operation: &Operation| operation.batch.as_deref() == Some(name);
+    if let Some(claiming) = journal.claiming_operation(caller, key).await? {
+        let is_own = journal.operation(&claiming).await?.is_some_and(|operation| is_own(&operation));
+        return Ok(if is_own { Blocker::OwnWrite(claiming) } else { Blocker::Passing });
     }
-    let operation = journal.operation(id).await?;
-    let is_own = operation.is_some_and(|operation| operation.batch.as_deref() == Some(name));
-    Ok(Some(if is_own { KeyHolder::Item } else { KeyHolder::OtherRequest }))
+    let is_passing = |operation: Operation| is_own(&operation) || operation.state != OperationState::Running;
+    let is_passing = journal.operation(named).await?.is_none_or(is_passing);
+    Ok(if is_passing { Blocker::Passing } else { Blocker::OtherWriter })
 }
 
 /// An item that writes and has not ended.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::interrupted_item::{KeyHolder, key_holder};
+use super::interrupted_item::{Blocker, find_blocker};
 use super::item::{refuse, respond};
 use super::outcome::ItemOutcome;
 use super::request::own_item_key;
@@ -121,7 +121,7 @@ impl ItemRun {
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
         let mut pause = MIN_POLL;
-        let retry_until = Instant::now() + MAX_OVERLOADED;
+        let mut overloaded_until = None;
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
@@ -137,24 +137,25 @@ impl ItemRun {
                 share.release_slot();
                 return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
-            let holder = self.holder_of_unended(request, &outcome).await;
-            if let Some((operation, KeyHolder::Item)) = holder {
+            let is_overloaded = outcome.is_one_of(&[ProblemKind::Overloaded]);
+            let retry_until = overloaded_until.take().unwrap_or_else(|| Instant::now() + MAX_OVERLOADED);
+            let blocker = self.find_blocker(request, &outcome).await;
+            if let Some(Blocker::OwnWrite(operation)) = blocker {
                 share.release_slot();
                 return Beginning::Running(operation);
             }
-            let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
-            } else if holder.is_some() || is_in_progress && outcome.operation().is_none() {
-                // Another request has its key, its first beginning has no intent yet, or another
-                // writer has the record.
+            } else if blocker == Some(Blocker::Passing) {
                 may_have_begun = true;
                 share.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
-            } else if outcome.is_one_of(&[ProblemKind::Overloaded]) && Instant::now() < retry_until {
+            } else if is_overloaded && (may_have_begun || Instant::now() < retry_until) {
                 // Nothing was sent, perhaps because the store is out of reach for a moment.
+                overloaded_until = Some(retry_until);
+                share.release_slot();
                 sleep(MAX_POLL).await;
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
@@ -174,33 +175,28 @@ impl ItemRun {
         respond(&state, route, request.clone(), self.context.mode, &may_begin).await
     }
 
-    /// The operation by which the item's key is held, if the outcome leaves open how it ends, and
-    /// whose it is.
-    async fn holder_of_unended(
-        &self,
-        request: &ItemRequest,
-        outcome: &ItemOutcome,
-    ) -> Option<(OperationId, KeyHolder)> {
-        let id = outcome.operation()?;
-        if outcome.status == 202 || outcome.is_one_of(&[ProblemKind::OutcomeUnknown]) {
-            return Some((id, KeyHolder::Item));
+    /// What keeps the item from a response of its own; `None` if this is one.
+    async fn find_blocker(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<Blocker> {
+        let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
+        match outcome.operation() {
+            Some(id) if outcome.status == 202 || outcome.is_one_of(&[ProblemKind::OutcomeUnknown]) => {
+                Some(Blocker::OwnWrite(id))
+            }
+            Some(named) if is_in_progress => Some(self.blocker_of(request, &named).await),
+            // Its first beginning has no intent yet, or another writer has the record.
+            None if is_in_progress => Some(Blocker::Passing),
+            _ => None,
         }
-        if !outcome.is_one_of(&[ProblemKind::OperationInProgress]) {
-            return None;
-        }
-        // That of another writer of the record is named, too.
-        let holder = self.key_holder(request, &id).await?;
-        Some((id, holder))
     }
 
-    /// Who holds the item's key by this operation.
-    async fn key_holder(&self, request: &ItemRequest, id: &OperationId) -> Option<KeyHolder> {
+    async fn blocker_of(&self, request: &ItemRequest, named: &OperationId) -> Blocker {
         let state = &self.context.state;
-        let caller = state.principal()?.name();
-        let key = own_item_key(&request.method, &request.headers).or_else(|| request.key.clone())?;
+        let key = own_item_key(&request.method, &request.headers).or_else(|| request.key.clone());
+        let (Some(caller), Some(key)) = (state.principal(), key) else { return Blocker::OtherWriter };
         loop {
-            match key_holder(state.api.gateway.journal(), &caller.0, (&request.name, &key), id).await {
-                Ok(holder) => return holder,
+            let found = find_blocker(state.api.gateway.journal(), &caller.name().0, &key, &request.name, named).await;
+            match found {
+                Ok(blocker) => return blocker,
                 // A store that cannot be read may be read later.
                 Err(_) => sleep(MAX_POLL).await,
             }
@@ -228,20 +224,25 @@ impl ItemRun {
                 return Some(ItemStep::NotBegun(item));
             };
             let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
-            match outcome.operation() {
-                Some(named) if named == id && !is_in_progress && !is_only_unreadable(&outcome, operation.as_ref()) => {
+            let current = match outcome.operation() {
+                // After a conflict the write was tried again: another operation with the same key.
+                Some(named) if is_in_progress && named != id => match self.blocker_of(&request, &named).await {
+                    Blocker::OwnWrite(own) => Some(own),
+                    Blocker::Passing | Blocker::OtherWriter => None,
+                },
+                named => named,
+            };
+            match current {
+                Some(current) if current != id && (is_in_progress || outcome.is_replay()) => {
+                    operation = ended_operation(journal, &current).await;
+                    id = current;
+                    continue;
+                }
+                Some(current)
+                    if current == id && !is_in_progress && !is_replay_unreadable(&outcome, operation.as_ref()) =>
+                {
                     outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
                     return Some(ItemStep::Responded(item, Box::new(outcome)));
-                }
-                // After a conflict the write was tried again: another operation with the same key.
-                Some(named)
-                    if named != id
-                        && (outcome.is_replay()
-                            || is_in_progress && self.key_holder(&request, &named).await == Some(KeyHolder::Item)) =>
-                {
-                    operation = ended_operation(journal, &named).await;
-                    id = named;
-                    continue;
                 }
                 _ => {}
             }
@@ -252,7 +253,8 @@ impl ItemRun {
             }
             if !outcome.is_one_of(&RETRYABLE_PROBLEMS) {
                 let is_free = outcome.is_one_of(&[ProblemKind::OperationEnded]);
-                if is_free && may_begin_again && self.stop.get().is_none() && is_not_made(operation.as_ref()) {
+                if is_free && may_begin_again && self.stop.get().is_none() && was_found_not_applied(operation.as_ref())
+                {
                     return None;
                 }
                 let outcome = self.outcome_of_operation(&request, (operation.as_ref(), &id), &outcome);
@@ -281,14 +283,14 @@ impl ItemRun {
 }
 
 /// Whether the outcome is unknown only because the store could not be read for the response.
-fn is_only_unreadable(outcome: &ItemOutcome, operation: Option<&Operation>) -> bool {
+fn is_replay_unreadable(outcome: &ItemOutcome, operation: Option<&Operation>) -> bool {
     let is_known = operation.is_some_and(|one| one.state != OperationState::Unknown);
     is_known && outcome.is_one_of(&[ProblemKind::OutcomeUnknown])
 }
 
 /// Whether the write of an operation was not made, by what the vendor showed. A person's verdict
 /// stands.
-fn is_not_made(operation: Option<&Operation>) -> bool {
+fn was_found_not_applied(operation: Option<&Operation>) -> bool {
     operation.is_some_and(|one| one.state == OperationState::NotApplied && one.resolved_by.is_none())
 }
 

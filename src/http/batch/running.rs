@@ -104,9 +104,9 @@ impl RunningBatch {
         let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
         let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(None) };
-        let Some(accepted_at) = head.accepted_at() else { return Ok(None) };
+        let Some(started_at) = head.started_at() else { return Ok(None) };
         // The keys of items that have begun may be deleted by now.
-        let age = Duration::try_from(Timestamp::now().duration_since(accepted_at)).unwrap_or_default();
+        let age = Duration::try_from(Timestamp::now().duration_since(started_at)).unwrap_or_default();
         if age > journal.retention() {
             return Ok(None);
         }

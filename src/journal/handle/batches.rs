@@ -119,4 +119,18 @@ impl Journal {
         })
         .await
     }
+
+    /// The operation that has claimed an idempotency key of a caller. A key is claimed from the
+    /// intent of its write on.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn claiming_operation(&self, caller: &str, key: &str) -> Result<Option<OperationId>, JournalError> {
+        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(key.to_owned())));
+        self.read(move |reader| {
+            let query = Arc::clone(&query);
+            async move { batches::claiming_operation(&reader, &query.0, &query.1).await }
+        })
+        .await
+    }
 }
