@@ -20,7 +20,7 @@ pub use crate::metrics::QuotaPolicy;
 use crate::record::CallerName;
 
 /// How much later than `Retry-After` a caller may send a refused request again.
-const RESERVED_LONGER: Duration = Duration::from_secs(1);
+const RESERVATION_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a caller with too many requests in flight should wait.
 const IN_FLIGHT_RETRY: Duration = Duration::from_secs(1);
@@ -31,8 +31,17 @@ pub struct CallerQuota {
     limits: CallerLimits,
     rate: Option<Rate>,
     in_flight: AtomicU32,
-    /// Until when items of batches leave what there is to a single request that was refused.
-    reserved_until: Mutex<Option<Instant>>,
+    reservation: Mutex<Option<Reservation>>,
+}
+
+/// Items of batches wait until then, so that a refused single request is admitted.
+#[derive(Debug)]
+struct Reservation {
+    until: Instant,
+    /// How long it lasts.
+    time: Duration,
+    /// The limit that the request exceeded.
+    policy: QuotaPolicy,
 }
 
 #[derive(Debug)]
@@ -83,8 +92,7 @@ impl CallerQuota {
             return None;
         }
         let rate = NonZeroU32::new(limits.rate).map(|rate| Rate::new(rate, limits.burst));
-        let (in_flight, reserved_until) = (AtomicU32::new(0), Mutex::default());
-        Some(Arc::new(Self { limits, rate, in_flight, reserved_until }))
+        Some(Arc::new(Self { limits, rate, in_flight: AtomicU32::new(0), reservation: Mutex::default() }))
     }
 
     /// The limits that it was made with.
@@ -120,21 +128,28 @@ impl CallerQuota {
         Ok(admitted)
     }
 
-    /// A single request was refused. When its caller sends it again after this time, items of
-    /// batches have left room for it.
-    pub fn reserve(&self, retry_after: Duration) {
-        *self.lock_reserved() = Some(Instant::now() + retry_after + RESERVED_LONGER);
+    /// A single request was refused. Items of batches wait so that it is admitted when its caller
+    /// sends it again after this time; then they have as much time to themselves.
+    pub fn reserve(&self, exceeded: &QuotaExceeded) {
+        let (now, time) = (Instant::now(), exceeded.retry_after + RESERVATION_GRACE);
+        let mut reservation = self.lock_reservation();
+        if reservation.as_ref().is_none_or(|last| now >= last.until + last.time) {
+            *reservation = Some(Reservation { until: now + time, time, policy: exceeded.policy });
+        }
     }
 
-    /// Whether items of batches leave what there is to a single request.
+    /// What an item of a batch exceeds while a single request has a reservation.
     #[must_use]
-    pub fn is_reserved(&self) -> bool {
-        self.lock_reserved().is_some_and(|until| Instant::now() < until)
+    pub fn reserved(&self) -> Option<QuotaExceeded> {
+        let reservation = self.lock_reservation();
+        let Reservation { until, policy, .. } = reservation.as_ref()?;
+        let retry_after = until.saturating_duration_since(Instant::now());
+        (!retry_after.is_zero()).then_some(QuotaExceeded { policy: *policy, retry_after })
     }
 
-    fn lock_reserved(&self) -> MutexGuard<'_, Option<Instant>> {
-        // Poisoning is harmless: the critical sections copy a value.
-        self.reserved_until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_reservation(&self) -> MutexGuard<'_, Option<Reservation>> {
+        // Poisoning is harmless: the critical sections replace or copy a value.
+        self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one request that is in flight in the place of another: an item in that of its batch.
@@ -291,12 +306,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_request_has_a_reservation_until_it_can_come_again() {
         let quota = quota(1, 1, 0);
-        assert!(!quota.is_reserved());
-        quota.reserve(Duration::from_secs(1));
+        assert_eq!(quota.reserved(), None);
+        let refused = QuotaExceeded { policy: QuotaPolicy::Rate, retry_after: Duration::from_secs(1) };
+        quota.reserve(&refused);
         advance(Duration::from_millis(1900)).await;
-        assert!(quota.is_reserved());
-        advance(Duration::from_millis(100)).await;
-        assert!(!quota.is_reserved());
+        assert_eq!(quota.reserved(), Some(QuotaExceeded { retry_after: Duration::from_millis(100), ..refused }));
+        for (millis, is_reserved) in [(100, false), (1900, false), (100, true)] {
+            advance(Duration::from_millis(millis)).await;
+            quota.reserve(&refused);
+            assert_eq!(quota.reserved().is_some(), is_reserved, "then items have their time");
+        }
     }
 
     #[test]

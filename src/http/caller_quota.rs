@@ -29,7 +29,7 @@ pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
         }
         Err(exceeded) => {
             if let Some(quota) = caller.quota() {
-                quota.reserve(exceeded.retry_after);
+                quota.reserve(&exceeded);
             }
             Err(refuse(state, caller, exceeded))
         }
@@ -62,11 +62,13 @@ pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -
     let Some(quota) = caller.quota() else { return Ok(None) };
     loop {
         let place = lend_place(batch);
-        if place.is_none() && quota.is_reserved() && Instant::now() + ITEM_PAUSE < state.deadline() {
-            sleep(ITEM_PAUSE).await;
-            continue;
-        }
-        let admitted = if place.is_some() { caller.admit_in_place() } else { caller.admit() };
+        let reserved = quota.reserved().filter(|_| place.is_none());
+        let is_reserved = reserved.is_some();
+        let admitted = match reserved {
+            Some(exceeded) => Err(exceeded),
+            None if place.is_some() => caller.admit_in_place(),
+            None => caller.admit(),
+        };
         match admitted {
             Ok(admitted) => {
                 if let Some(admitted) = admitted {
@@ -75,7 +77,8 @@ pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -
                 return Ok(place);
             }
             Err(exceeded) => {
-                if exceeded.policy == QuotaPolicy::Rate || Instant::now() + ITEM_PAUSE >= state.deadline() {
+                let is_final = exceeded.policy == QuotaPolicy::Rate && !is_reserved;
+                if is_final || Instant::now() + ITEM_PAUSE >= state.deadline() {
                     return Err(refuse(state, caller, exceeded));
                 }
             }
