@@ -6,6 +6,7 @@ use foldhash::HashMap;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
+use super::certain_types::CertainTypes;
 use super::check;
 use super::formats::add_formats;
 use super::schema_purpose::SchemaPurpose;
@@ -29,7 +30,12 @@ pub struct CollectionSchema {
     create: Validator,
     update: Validator,
     /// The members of `update`, one by one: a patch is checked without an object made of it.
-    updatable: HashMap<String, Validator>,
+    updatable: HashMap<String, MemberValidator>,
+}
+
+struct MemberValidator {
+    certain: CertainTypes,
+    validator: Validator,
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -48,7 +54,11 @@ impl CollectionSchema {
         };
         let purpose = SchemaPurpose::Update;
         let updatable = fields_of(&schema, purpose)
-            .map(|field| Ok((field.name.clone(), build(property_of(field, purpose))?)))
+            .map(|field| {
+                let property = property_of(field, purpose);
+                let certain = CertainTypes::of(&property);
+                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)? }))
+            })
             .collect::<Result<_, String>>()?;
         Ok(Self {
             documents: SchemaPurpose::ALL.map(|purpose| document_of(&path, &schema, purpose)),
@@ -109,7 +119,9 @@ impl CollectionSchema {
 
     fn fits(&self, name: &str, value: &RawJson) -> bool {
         match self.updatable.get(name) {
-            Some(validator) => validator.is_valid(&value.value().unwrap_or_default()),
+            Some(member) => {
+                member.certain.accept(value) || member.validator.is_valid(&value.value().unwrap_or_default())
+            }
             None => !self.schema.is_closed,
         }
     }

@@ -5,6 +5,7 @@
 //! time is over. However many requests need one, one of them reads it.
 
 mod cache_slot;
+mod certain_types;
 mod check;
 mod compiled;
 mod formats;

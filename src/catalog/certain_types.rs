@@ -1,0 +1,123 @@
+//! Values that fit their schema by their type alone, as most do. The JSON Schema library decides
+//! about all others, so nothing is refused here.
+
+use std::ops::RangeInclusive;
+
+use jsonschema::{JsonType, JsonTypeSet};
+use serde_json::{Map, Value};
+
+use crate::record::RawJson;
+
+/// A range without numbers.
+const NONE: RangeInclusive<i64> = RangeInclusive::new(1, 0);
+
+/// What a schema accepts whatever the value says.
+pub(super) struct CertainTypes {
+    types: JsonTypeSet,
+    integers: RangeInclusive<i64>,
+}
+
+impl CertainTypes {
+    /// Nothing is certain with a rule that is not known here.
+    pub(super) fn of(schema: &Map<String, Value>) -> Self {
+        let is_known = |rule: &String| matches!(rule.as_str(), "type" | "minimum" | "maximum" | "title" | "x-vendor");
+        let is_type = |name: &str| match schema.get("type") {
+            None => true,
+            Some(Value::Array(types)) => types.iter().any(|one| one == name),
+            Some(one) => one == name,
+        };
+        let mut types = JsonTypeSet::empty();
+        let mut integers = NONE;
+        if schema.keys().all(is_known) {
+            types = JsonTypeSet::all().iter().filter(|one| is_type(one.as_str())).fold(types, JsonTypeSet::insert);
+            let bound = |rule: &str, default| schema.get(rule).map_or(Some(default), Value::as_i64);
+            if is_type("integer") || is_type("number") {
+                let bounds = bound("minimum", i64::MIN).zip(bound("maximum", i64::MAX));
+                integers = bounds.map_or(NONE, |(low, high)| low..=high);
+            }
+            if schema.contains_key("minimum") || schema.contains_key("maximum") {
+                types = types.remove(JsonType::Number);
+            }
+        }
+        Self { types, integers }
+    }
+
+    /// Whether the value fits for certain.
+    pub(super) fn accept(&self, value: &RawJson) -> bool {
+        let text = value.as_str();
+        let one = match text.as_bytes().first() {
+            Some(b'"') => JsonType::String,
+            Some(b't' | b'f') => JsonType::Boolean,
+            Some(b'n') => JsonType::Null,
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
+            _ if text.parse().is_ok_and(|number| self.integers.contains(&number)) => return true,
+            _ => JsonType::Number,
+        };
+        self.types.contains(one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_certain_is_what_the_library_accepts() {
+        let schemas = [
+            json!({}),
+            json!({ "type": "string" }),
+            json!({ "type": ["string", "null"], "title": "a text", "x-vendor": { "type": "String" } }),
+            json!({ "type": ["boolean", "integer"], "minimum": 0, "maximum": 1 }),
+            json!({ "type": ["integer", "null"], "minimum": i32::MIN, "maximum": i32::MAX }),
+            json!({ "type": "integer", "maximum": u64::MAX }),
+            json!({ "type": "number" }),
+            json!({ "type": "number", "minimum": 2 }),
+            json!({ "minimum": 2 }),
+            json!({ "type": ["object", "array"] }),
+            json!({ "type": "string", "maxLength": 3 }),
+            json!({ "type": "integer", "minimum": 0.5 }),
+            json!({ "enum": ["a", 1] }),
+            json!({ "type": "string", "format": "uuid" }),
+        ];
+        let values = [
+            "\"\"",
+            "\"abcd\"",
+            "\"\\u0041\"",
+            "true",
+            "false",
+            "null",
+            "{}",
+            "{\"a\":1}",
+            "[]",
+            "[1]",
+            "0",
+            "-0",
+            "1",
+            "2",
+            "-1",
+            "2147483648",
+            "9223372036854775807",
+            "9223372036854775808",
+            "1.0",
+            "1.5",
+            "1e2",
+            "12345678901234567890",
+        ];
+        let mut certain = 0;
+        for schema in &schemas {
+            let types = CertainTypes::of(schema.as_object().expect("an object"));
+            let library = jsonschema::validator_for(schema).expect("a schema");
+            for text in values {
+                let value: Value = serde_json::from_str(text).expect("JSON");
+                if types.accept(&RawJson::from(&value)) {
+                    certain += 1;
+                    assert!(library.is_valid(&value), "{schema} {text}");
+                }
+            }
+        }
+        assert!(certain > 90, "{certain}");
+    }
+}
