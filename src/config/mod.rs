@@ -131,7 +131,7 @@ impl Config {
             root.error("access", message, format!("a loopback server.bind, {OPEN_ACCESS_HINT}"));
         }
         let mut systems = read_systems(&systems, server.bind);
-        if store::is_shared(&store) {
+        if store.is_shared() {
             // A write is not sent later than another replica could have taken it over.
             for system in &mut systems {
                 system.stack.connect_timeout = system.stack.connect_timeout.min(MAX_CONNECT_TIMEOUT);

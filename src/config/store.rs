@@ -26,11 +26,6 @@ pub(super) fn read_store(table: TableReader<'_>) -> JournalSettings {
     store
 }
 
-/// Whether replicas share the store.
-pub(super) fn is_shared(store: &JournalSettings) -> bool {
-    store.url.starts_with("postgres")
-}
-
 /// The URL in its one spelling. The errors do not show the URL: it may hold a password.
 fn parse_store_url(text: &str) -> Result<String, &'static str> {
     match text.split_once(':') {

@@ -142,7 +142,7 @@ impl Journal {
     }
 
     /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every
-    /// two seconds; with SQLite [`ping`](Self::ping) makes it write.
+    /// second; with SQLite [`ping`](Self::ping) makes it write.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.inner.shared.healthy.load(Ordering::Acquire) && !*self.inner.ended.borrow()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::store_url::Location;
 use crate::bounded;
 use crate::metrics::ChangeType;
 use crate::record::{Action, ObservedState, OperationId, OperationState, VendorRequestLog, Warning};
@@ -52,6 +53,14 @@ pub struct JournalSettings {
     /// zero: each process remembers its own.
     #[serde(deserialize_with = "bounded::duration::<1000, 86_400_000, _>")]
     pub remember_shown: Duration,
+}
+
+impl JournalSettings {
+    /// Whether replicas share the store.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        Location::parse(&self.url).is_ok_and(|url| url.is_shared())
+    }
 }
 
 impl Default for JournalSettings {

@@ -11,6 +11,10 @@ pub(super) const DEAD_AFTER: Duration = Duration::from_secs(8);
 /// that is sent at the last moment to connect, twice [`MAX_CONNECT_TIMEOUT`].
 const OWNED_FOR: Duration = Duration::from_secs(4);
 
+/// Without a heartbeat for this long others may have taken over what this instance had begun. It is
+/// less than [`DEAD_AFTER`], because their clock is the database's.
+const LOST_AFTER: Duration = Duration::from_secs(7);
+
 /// The longest `connect_timeout` where replicas share the store. A TLS handshake may take as long
 /// again.
 pub const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,14 +31,14 @@ pub(super) struct Ownership {
 impl Ownership {
     /// A heartbeat that began at `start` is stored.
     pub(super) fn renew(&mut self, start: Instant, now: Instant) {
-        if !self.is_held(now) {
+        if !self.is_younger_than(LOST_AFTER, now) {
             self.epoch += 1;
         }
         self.last_heartbeat = Some(start);
     }
 
-    fn is_held(&self, now: Instant) -> bool {
-        self.last_heartbeat.is_none_or(|last| now.saturating_duration_since(last) < OWNED_FOR)
+    fn is_younger_than(&self, time: Duration, now: Instant) -> bool {
+        self.last_heartbeat.is_none_or(|last| now.saturating_duration_since(last) < time)
     }
 
     /// The present epoch, which [`is_unbroken`](Self::is_unbroken) takes.
@@ -44,7 +48,7 @@ impl Ownership {
 
     /// Whether nobody can have taken over what began in this epoch.
     pub(super) fn is_unbroken(&self, epoch: u64, now: Instant) -> bool {
-        self.epoch == epoch && self.is_held(now)
+        self.epoch == epoch && self.is_younger_than(OWNED_FOR, now)
     }
 }
 
@@ -64,6 +68,8 @@ mod tests {
         assert_eq!(OWNED_FOR + 2 * MAX_CONNECT_TIMEOUT, DEAD_AFTER);
         ownership.renew(at(3), at(3));
         assert!(ownership.is_unbroken(0, at(6)));
+        ownership.renew(at(9), at(9));
+        assert!(ownership.is_unbroken(0, at(9)), "others have waited for longer");
         ownership.renew(at(20), at(20));
         assert!(!ownership.is_unbroken(0, at(20)), "begun before the pause");
         assert!(ownership.is_unbroken(ownership.epoch(), at(20)), "begun after it");

@@ -199,8 +199,9 @@ impl Writer {
     async fn execute_group(&mut self, group: &mut [QueuedCommand]) -> Result<(), DbError> {
         self.state.start_group();
         let mut session = self.session.take().ok_or_else(|| DbError::Other("not connected".into()))?;
-        // A heartbeat has the database's time of the beginning.
-        let start = Instant::now();
+        // The stored heartbeat is the time at which the transaction began. Counted from before it,
+        // ownership ends early rather than late.
+        let heartbeat_at = Instant::now();
         let mut needs = GroupNeeds::new(group, &self.state, &self.unclaimed);
         needs.orphan_limit = needs.orphan_limit.filter(|_| Instant::now() >= self.adopts_from);
         let mut orphans = session.begin(&self.shared, &needs, &mut self.state).await?;
@@ -214,14 +215,15 @@ impl Writer {
         }
         // Also while a long queue is written: another replica would adopt what is still in it.
         changes.heartbeat |= self.database.is_shared() && self.last_heartbeat.elapsed() >= HEARTBEAT_INTERVAL;
+        let commit_start = Instant::now();
         session.commit(&changes, &self.state, &mut self.committing).await?;
         if changes.heartbeat {
-            self.last_heartbeat = start;
+            self.last_heartbeat = heartbeat_at;
             if self.database.is_shared() {
-                self.shared.lock_ownership().renew(start, Instant::now());
+                self.shared.lock_ownership().renew(heartbeat_at, Instant::now());
             }
         }
-        self.report(&changes, start);
+        self.report(&changes, commit_start);
         self.has_expired |= group.iter().any(|queued| matches!(queued.command, Command::Heartbeat));
         for (queued, result) in group.iter_mut().zip(results) {
             self.respond(queued, result);

@@ -103,8 +103,7 @@ impl<T: Layer> Layer for AttemptLayer<T> {
         if let Some(fence) = &request.fence
             && !matches!(timeout_at(end, fence.is_open()).await, Ok(true))
         {
-            let message =
-                "the write waited for so long that another replica may have taken it over, or a person ended it";
+            let message = "the gateway could not confirm that the write is still its own, so it was not sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(message));
         }
         let (outcome, result) = match timeout_at(end, self.inner.call(request)).await {
@@ -215,6 +214,9 @@ mod tests {
         write.fence = Some(Fence::new(move || std::future::ready(fence.load(Ordering::Relaxed))));
         let fault = attempt.call(&mut write).await.expect_err("closed");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
+        let rendered = String::from_utf8(metrics.render().expect("metrics")).expect("text");
+        let mut series = rendered.lines().filter(|line| line.starts_with(r#"vendor_requests_total{call="update""#));
+        assert!(series.all(|line| line.ends_with(" 0")), "nothing is counted");
         is_open.store(true, Ordering::Relaxed);
         attempt.call(&mut write).await.expect("open");
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="2xx",system="crm"}"#), 1);

@@ -94,7 +94,7 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
         return;
     };
     let clock_skew = if services.journal.is_shared() { MAX_CLOCK_SKEW } else { Duration::ZERO };
-    if may_be_stored_late(orphan.stored_ms, intent.deadline_ms, clock_skew) {
+    if may_have_been_stored_late(orphan.stored_ms, intent.deadline_ms, clock_skew) {
         intent.resendable_request = None;
     }
     tracing::info!(operation = %orphan.operation, system = %intent.system, "operation adopted");
@@ -116,10 +116,10 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
 /// Whether the intent may have been stored after its caller's deadline, by the clock of its
 /// process: then that process did not send it, and responded that nothing was sent. An intent that
 /// was sent all the same loses nothing but its repetition. One without a deadline is never late.
-fn may_be_stored_late(stored_ms: Option<i64>, deadline_ms: Option<i64>, clock_skew: Duration) -> bool {
-    let difference_ms = i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX);
+fn may_have_been_stored_late(stored_ms: Option<i64>, deadline_ms: Option<i64>, clock_skew: Duration) -> bool {
+    let skew_ms = i64::try_from(clock_skew.as_millis()).unwrap_or(i64::MAX);
     let Some(deadline_ms) = deadline_ms else { return false };
-    stored_ms.is_none_or(|stored_ms| stored_ms.saturating_add(difference_ms) >= deadline_ms)
+    stored_ms.is_none_or(|stored_ms| stored_ms.saturating_add(skew_ms) >= deadline_ms)
 }
 
 /// Resolves a write. If that panics it is tried again until the write's time is over, and then ends
@@ -248,11 +248,11 @@ mod tests {
             (Some(i64::MAX), true, true),
             (None, true, true),
         ] {
-            assert_eq!(may_be_stored_late(stored, Some(deadline), same), of_one_clock, "{stored:?}");
-            assert_eq!(may_be_stored_late(stored, Some(deadline), other), of_two_clocks, "{stored:?}");
+            assert_eq!(may_have_been_stored_late(stored, Some(deadline), same), of_one_clock, "{stored:?}");
+            assert_eq!(may_have_been_stored_late(stored, Some(deadline), other), of_two_clocks, "{stored:?}");
         }
         for stored in [None, Some(0), Some(i64::MAX)] {
-            assert!(!may_be_stored_late(stored, None, other), "{stored:?}");
+            assert!(!may_have_been_stored_late(stored, None, other), "{stored:?}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use tokio::sync::{OnceCell, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::active_probes::ActiveProbes;
 use super::idempotency::InFlightKeys;
@@ -24,9 +24,13 @@ use crate::transport::Fence;
 /// to find the outcome.
 pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
 
-/// How far the store's clock, which that age is measured with, may be ahead of this process's. Too
-/// wide a margin costs a few queries.
-pub(super) const VERDICT_MARGIN: Duration = Duration::from_secs(10);
+/// The age from which on the store is asked whether a person has ended an operation. It is less,
+/// because the store's clock, which measures that age, may be ahead of this process's. Asking too
+/// early costs a few queries.
+pub(super) const MIN_AGE_TO_ASK: Duration = Duration::from_secs(50);
+
+/// How long the store may take to answer that. The write takes one of the vendor's places meanwhile.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -74,7 +78,7 @@ impl WriteServices {
     /// The fence of a write whose intent is about to be stored. Nobody can end it by hand before it
     /// has some age.
     pub(super) fn fence_of_new(&self, operation: &OperationId) -> Fence {
-        self.fence(operation, MIN_AGE_TO_RESOLVE.saturating_sub(VERDICT_MARGIN))
+        self.fence(operation, MIN_AGE_TO_ASK)
     }
 
     /// The fence of a write that may have been sent before.
@@ -85,13 +89,14 @@ impl WriteServices {
     /// Closes when a write must not be sent any more: another replica may have taken it over since
     /// now or, after `ask_after`, the store does not have it as a running one of this process.
     fn fence(&self, operation: &OperationId, ask_after: Duration) -> Fence {
-        let is_owned = self.journal.is_shared().then(|| Arc::new(self.journal.ownership_check()));
+        let is_owned = Arc::new(self.journal.ownership_check());
         let (journal, operation, since) = (self.journal.clone(), operation.clone(), Instant::now());
         Fence::new(move || {
             let (journal, operation, is_owned) = (journal.clone(), operation.clone(), is_owned.clone());
             async move {
-                let runs_here = since.elapsed() < ask_after || journal.owns(&operation).await.unwrap_or(false);
-                runs_here && is_owned.is_none_or(|is_owned| is_owned())
+                let is_known = since.elapsed() < ask_after
+                    || matches!(timeout(ASK_TIMEOUT, journal.owns_operation(&operation)).await, Ok(Ok(true)));
+                is_known && is_owned()
             }
         })
     }

@@ -29,6 +29,14 @@ fn the_required_keys_of_each_vendor_are_reported() {
 }
 
 #[test]
+fn connecting_ends_before_another_replica_takes_a_write_over() {
+    let alone = format!("{SMALL}connect_timeout = '5s'\n");
+    assert_eq!(parse_valid(&alone).systems[0].stack.connect_timeout, Duration::from_secs(5));
+    let shared = format!("{alone}[store]\nurl = 'postgres://host/database'\n");
+    assert_eq!(parse_valid(&shared).systems[0].stack.connect_timeout, Duration::from_secs(2));
+}
+
+#[test]
 fn invalid_values_of_a_system_are_reported() {
     for (line, expected) in [
         ("timeout = '0s'", "timeout: cannot be \"0s\""),

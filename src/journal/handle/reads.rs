@@ -218,23 +218,22 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn is_running(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        let id = [Value::Id(operation_uuid(operation))];
-        let rows = self.read(move |reader| {
-            let id = id.clone();
-            async move { reader.select("SELECT seq FROM running WHERE operation = ?1", &id).await }
-        });
-        Ok(!rows.await?.is_empty())
+        self.has_row("SELECT seq FROM running WHERE operation = ?1", vec![Value::Id(operation_uuid(operation))]).await
     }
 
     /// Whether the operation is stored as a running one of this process.
     ///
     /// # Errors
     /// `Unavailable`.
-    pub async fn owns(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        let params = [Value::Id(operation_uuid(operation)), Value::Text(self.inner.shared.instance.clone())];
+    pub async fn owns_operation(&self, operation: &OperationId) -> Result<bool, JournalError> {
+        let params = vec![Value::Id(operation_uuid(operation)), Value::Text(self.inner.shared.instance.clone())];
+        self.has_row("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", params).await
+    }
+
+    async fn has_row(&self, statement: &'static str, params: Vec<Value>) -> Result<bool, JournalError> {
         let rows = self.read(move |reader| {
             let params = params.clone();
-            async move { reader.select("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", &params).await }
+            async move { reader.select(statement, &params).await }
         });
         Ok(!rows.await?.is_empty())
     }
