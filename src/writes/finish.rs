@@ -34,13 +34,12 @@ pub(super) async fn finish(sent: Sent<'_>) -> WriteOutcome {
         Ok(response) => on_success(task, write, &response, is_queued).await,
         Err(fault) => Box::pin(on_vendor_error(task, write, fault)).await,
     };
-    if finding.resolution == Resolution::Open {
-        write.ambiguous_error = finding.fault;
-        write.calls.extend(task.session.take_calls());
-        return Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
-    }
     let finding = verify_applied(&probe(task), write, finding, task.context.deadline).await;
     write.calls.extend(task.session.take_calls());
+    if finding.resolution == Resolution::Open {
+        write.ambiguous_error = finding.fault;
+        return Box::pin(hand_off(task, guard, accepted_by_vendor)).await;
+    }
     record_outcome(task.services, task.system, write, finding).await
 }
 
@@ -61,7 +60,8 @@ async fn on_success(
     }
     if !is_queued {
         let updated_id = write.id().filter(|_| write.is_update());
-        return updated_id.map_or(Resolution::Applied.into(), |id| shown_update(task.system, write, id, response));
+        return updated_id
+            .map_or(Resolution::Applied.into(), |id| read_update_response(task.system, write, id, response));
     }
     let until = task.wait_deadline(is_queued);
     if until <= Instant::now() {
@@ -72,13 +72,13 @@ async fn on_success(
 
 /// What the response to an update shows. A version from before the write is not the write's own,
 /// whatever the status says.
-fn shown_update(system: &System, write: &InFlightWrite, id: &RecordId, response: &VendorResponse) -> Finding {
+fn read_update_response(system: &System, write: &InFlightWrite, id: &RecordId, response: &VendorResponse) -> Finding {
     let UpdatedRecord { version, record } = system.adapter.parse_updated(id, response);
     let version = version.or_else(|| record.as_ref().and_then(|record| record.version.clone()));
     let is_old = |version: &Version| write.etag_before == Some(system.tag(id, version).to_header());
     let shows_old_version = version.as_ref().is_some_and(is_old);
     Finding {
-        is_shown: shows_old_version || record.is_some(),
+        must_compare: shows_old_version || record.is_some(),
         version: version.filter(|_| !shows_old_version),
         record,
         ..Resolution::Applied.into()

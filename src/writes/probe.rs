@@ -18,7 +18,7 @@ use super::interim_outcome::block_record;
 use super::resend::{repeatable_delete, resend};
 use super::resolve::{Evidence, ObservedRecord, Resolution, SendResult, needs_ledger, resolve, resolve_finally};
 use super::stored_request::StoredRequest;
-use super::write_services::{MIN_AGE_TO_RESOLVE, VERDICT_MARGIN, WriteServices};
+use super::write_services::{MIN_AGE_TO_ASK, WriteServices};
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
@@ -30,7 +30,7 @@ pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The most time between the gateway's begin of a create and the time in its record's id.
+/// The longest time from the beginning of a create to the time in its record's id.
 const MAX_CREATE_TIME: Duration = Duration::from_mins(1);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
@@ -44,8 +44,9 @@ pub(super) struct Finding {
     pub record: Option<VendorRecord>,
     /// The version that the vendor's response names as the write's own.
     pub version: Option<Version>,
-    /// Whether the vendor's response itself shows the record, or the version from before the write.
-    pub is_shown: bool,
+    /// The vendor's response shows the record, or the version from before the write: the update is
+    /// compared with it.
+    pub must_compare: bool,
     /// The record that a create made.
     pub created_id: Option<RecordId>,
     /// The vendor's fault that the resolution explains.
@@ -57,7 +58,7 @@ pub(super) struct Finding {
 impl From<Resolution> for Finding {
     fn from(resolution: Resolution) -> Self {
         let (record, version, created_id, fault) = (None, None, None, None);
-        Self { resolution, record, version, is_shown: false, created_id, fault, warnings: Vec::new() }
+        Self { resolution, record, version, must_compare: false, created_id, fault, warnings: Vec::new() }
     }
 }
 
@@ -141,7 +142,7 @@ impl OutcomeProbe<'_> {
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
     async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
-        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_RESOLVE.saturating_sub(VERDICT_MARGIN) {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_ASK {
             return;
         }
         write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
@@ -181,6 +182,7 @@ impl OutcomeProbe<'_> {
     /// differ: a poll that proves nothing, and a first response that is no verdict.
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
+        // Before the comparison: another replica may take the write over during it.
         let fence = self.services.fence_of_sent(&write.operation);
         let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
         // What was compared is soon old: a delete that waits for longer is compared again.
@@ -273,7 +275,7 @@ impl OutcomeProbe<'_> {
         send_result: SendResult,
         seen: &ObservedRecord,
     ) -> Option<ConcurrentWrites> {
-        if needs_ledger(write, write.is_exclusive(), send_result, seen) {
+        if needs_ledger(write, &self.changes(write, seen), write.is_exclusive(), send_result, seen) {
             let shown = match seen {
                 ObservedRecord::Record(etag, _) => Some(etag.as_str()),
                 ObservedRecord::Created(_) | ObservedRecord::Absent => None,
@@ -316,6 +318,19 @@ impl OutcomeProbe<'_> {
         Finding { record, created_id, warnings, ..resolution.into() }
     }
 
+    /// The changes of an update, in the record's spelling at a vendor that reads names in any case.
+    fn changes(&self, write: &InFlightWrite, seen: &ObservedRecord) -> Vec<FieldChange> {
+        let mut changes = write.field_changes();
+        if self.system.adapter.capabilities().ignores_case
+            && let ObservedRecord::Record(_, fields) = seen
+        {
+            for change in &mut changes {
+                change.respell(fields);
+            }
+        }
+        changes
+    }
+
     /// The changes of an update, and whether their old values are known. The gateway does not read
     /// before a write that is bound to the caller's version; but the caller may have got the state
     /// before it from this process.
@@ -325,14 +340,7 @@ impl OutcomeProbe<'_> {
         send_result: SendResult,
         seen: &ObservedRecord,
     ) -> (Vec<FieldChange>, bool) {
-        let mut changes = write.field_changes();
-        if self.system.adapter.capabilities().ignores_case
-            && let ObservedRecord::Record(_, fields) = seen
-        {
-            for change in &mut changes {
-                change.respell(fields);
-            }
-        }
+        let mut changes = self.changes(write, seen);
         if !matches!(write.expected, ExpectedState::Members(_)) {
             return (changes, true);
         }

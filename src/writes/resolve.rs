@@ -144,6 +144,7 @@ pub(super) fn resolve_finally(evidence: &Evidence<'_>) -> Resolution {
 /// none; where the vendor compares the version itself, and once the write has ended, there may be.
 pub(super) fn needs_ledger(
     intent: &WriteIntent,
+    changes: &[FieldChange],
     is_exclusive: bool,
     send_result: SendResult,
     seen: &ObservedRecord,
@@ -161,7 +162,7 @@ pub(super) fn needs_ledger(
     };
     let is_possible = match send_result {
         // Where the record shows the values, the vendor's report is confirmed.
-        SendResult::Success => intent.field_changes().iter().any(|change| change.is_contradicted_in(fields)),
+        SendResult::Success => changes.iter().any(|change| change.is_contradicted_in(fields)),
         SendResult::Ambiguous(SideEffect::Unknown) => true,
         SendResult::Conflict | SendResult::ConflictStatus | SendResult::Ambiguous(SideEffect::None) => false,
         SendResult::Lost | SendResult::LostThenRefused => intent.is_bound_to_version() || !is_exclusive,

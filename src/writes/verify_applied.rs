@@ -31,7 +31,7 @@ pub(super) async fn verify_applied(
 ) -> Finding {
     let is_create = finding.created_id.is_some();
     let has_warnings = !write.losses.is_empty() || write.rebased.is_some();
-    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back || finding.is_shown;
+    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back || finding.must_compare;
     let is_needed = write.is_update() && must_read;
     let Some(id) = finding.created_id.as_ref().or(write.id()).cloned() else { return finding };
     if finding.resolution != Resolution::Applied || !(is_create || is_needed) {
@@ -50,6 +50,10 @@ pub(super) async fn verify_applied(
         let soon = Instant::now() + probe.system.policy.completion_poll;
         tokio::time::sleep_until(soon.min(deadline)).await;
         finding.record = read(deadline).await;
+    }
+    if finding.record.is_none() && finding.must_compare {
+        // The vendor's own response contradicts its success, and no read has decided.
+        return Resolution::Open.into();
     }
     match finding.record.take() {
         Some(record) if write.is_update() => {

@@ -1,6 +1,8 @@
 //! The names of members, at a vendor that reads them in any case.
 
-use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use crate::problem::Problem;
 use crate::record::{FieldError, Patch, SchemaRule, VendorRecord, fields_member};
@@ -15,25 +17,21 @@ pub(super) fn check_spelling(task: &WriteTask<'_>, patch: &Patch, record: &Vendo
     if !task.system.adapter.capabilities().ignores_case {
         return Ok(());
     }
-    let errors = find_respelled(patch, record);
+    let errors = find_names_in_another_case(patch, record);
     if errors.is_empty() { Ok(()) } else { Err(task.system.rejected_problem(errors)) }
 }
 
-fn find_respelled(patch: &Patch, record: &VendorRecord) -> Vec<FieldError> {
-    let mut spellings: HashMap<String, &str> = HashMap::with_capacity(record.fields.len());
-    spellings.extend(record.fields.names().map(|name| (name.to_ascii_lowercase(), name)));
-    let mut seen: HashSet<String> = HashSet::new();
-    seen.extend(record.fields.names().map(str::to_owned));
-    let mut errors = Vec::new();
-    for name in patch.named_places().iter().filter_map(|pointer| fields_member(pointer)) {
-        if let Some(shown) = spellings.get(&name.to_ascii_lowercase())
-            && !seen.contains(&name)
-        {
-            errors.push(FieldError::unknown_member(&name, [*shown]).rule(SchemaRule::Unknown));
-            seen.insert(name);
-        }
-    }
-    errors
+fn find_names_in_another_case(patch: &Patch, record: &VendorRecord) -> Vec<FieldError> {
+    let spellings: HashMap<String, &str> =
+        record.fields.names().map(|name| (name.to_ascii_lowercase(), name)).collect();
+    let named: BTreeSet<String> = patch.named_places().iter().filter_map(|pointer| fields_member(pointer)).collect();
+    let in_another_case = |name: &String| {
+        let shown = spellings.get(&name.to_ascii_lowercase())?;
+        let error = || FieldError::unknown_member(name, [*shown]).rule(SchemaRule::Unknown);
+        // A record may have both spellings.
+        record.fields.get(name).is_none().then(error)
+    };
+    named.iter().filter_map(in_another_case).collect()
 }
 
 #[cfg(test)]
@@ -48,7 +46,7 @@ mod tests {
         let fields = RawObject::parse(&Bytes::from_static(br#"{"Name":1,"Doc":{"a":1}}"#)).expect("an object");
         let record = VendorRecord { fields, version: None, warnings: Vec::new() };
         let found = |patch: Result<Patch, _>| -> Vec<_> {
-            let errors = find_respelled(&patch.expect("a patch"), &record);
+            let errors = find_names_in_another_case(&patch.expect("a patch"), &record);
             errors.into_iter().map(|error| (error.pointer, error.nearest.unwrap_or_default())).collect()
         };
         let merge = |text: &'static str| found(Patch::parse_merge_patch(&Bytes::from_static(text.as_bytes())));

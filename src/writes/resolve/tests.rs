@@ -298,7 +298,7 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
     let unresolved = ConcurrentWrites { another_unresolved: true, ..ConcurrentWrites::default() };
     for delete in [&native, &guarded] {
         for send_result in [Lost, LostThenRefused, UNKNOWN_EFFECT] {
-            assert!(needs_ledger(delete, false, send_result, &ObservedRecord::Absent));
+            assert!(needs_ledger(delete, &delete.field_changes(), false, send_result, &ObservedRecord::Absent));
             assert_eq!(judge(delete, send_result, ConcurrentWrites::default()).0, Applied, "{send_result:?}");
             assert_eq!(
                 judge(delete, send_result, applied).0,
@@ -309,7 +309,10 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
         }
         assert_eq!(judge(delete, Success, applied).0, Applied, "the vendor reports success");
     }
-    assert!(!needs_ledger(&guarded, true, Lost, &ObservedRecord::Absent), "its lease keeps others away");
+    assert!(
+        !needs_ledger(&guarded, &guarded.field_changes(), true, Lost, &ObservedRecord::Absent),
+        "its lease keeps others away"
+    );
 }
 
 #[test]
@@ -340,9 +343,12 @@ fn the_ledger_is_read_only_where_it_can_make_a_difference() {
     let native = update_intent(Write::Native);
     let guarded = update_intent(Write::Guarded);
     let moved = seen("v3 2 2");
-    assert!(needs_ledger(&native, false, Lost, &moved) && needs_ledger(&native, false, UNKNOWN_EFFECT, &moved));
-    assert!(needs_ledger(&guarded, true, Success, &seen("v3 1 1")));
-    assert!(needs_ledger(&guarded, false, Lost, &moved), "its lease has ended");
+    assert!(
+        needs_ledger(&native, &native.field_changes(), false, Lost, &moved)
+            && needs_ledger(&native, &native.field_changes(), false, UNKNOWN_EFFECT, &moved)
+    );
+    assert!(needs_ledger(&guarded, &guarded.field_changes(), true, Success, &seen("v3 1 1")));
+    assert!(needs_ledger(&guarded, &guarded.field_changes(), false, Lost, &moved), "its lease has ended");
     #[rustfmt::skip]
     let rows = [
         (&guarded, true,  Success,  "v3 2 2"),
@@ -353,6 +359,9 @@ fn the_ledger_is_read_only_where_it_can_make_a_difference() {
         (&native,  false, Lost,     "-"),
     ];
     for (intent, is_exclusive, send_result, shown) in rows {
-        assert!(!needs_ledger(intent, is_exclusive, send_result, &seen(shown)), "{send_result:?} [{shown}]");
+        assert!(
+            !needs_ledger(intent, &intent.field_changes(), is_exclusive, send_result, &seen(shown)),
+            "{send_result:?} [{shown}]"
+        );
     }
 }
