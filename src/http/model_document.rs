@@ -80,7 +80,7 @@ pub(super) fn write(
 fn decode(map: &SystemMap, record: &RecordView) -> Document {
     let mapped = record.fields.iter().filter(|(name, _)| map.has_place_in(name));
     let mapped: Map<_, _> = mapped.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect();
-    // Whether a field is unset whose place an incomplete record does not have is not known.
+    // In a partial record a field whose place is absent may still have a value.
     let is_unknown = |entry: &&MapEntry| record.partial && entry.place.get(&mapped).is_none();
     let unknown: Vec<&MapEntry> = map.entries.iter().filter(is_unknown).collect();
     let mut document = map.decode(mapped);

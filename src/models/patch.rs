@@ -8,15 +8,13 @@ use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, compare, read_assignments};
-use super::patch_paths::{
-    check_operation, collect_leaves, operation_paths, place_of_field, take_object, vendor_pointer,
-};
+use super::patch_paths::{check_operation, collect_leaves, place_of_field, take_object, vendor_pointer};
 use super::place::set_path;
 use super::system_map::{Decoded, Document, MapEntry, SystemMap, get, put};
 use super::tags::model_etag;
 use crate::record::{
     FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
-    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, parse_strict,
+    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places, parse_strict,
 };
 
 /// Members of a model's document that a patch may repeat; they are ignored.
@@ -381,7 +379,7 @@ impl MappedPatch for ModelPatch {
                 fields.chain(rest).chain(etag).collect()
             }
             Change::Json(operations) => {
-                operations.iter().flat_map(operation_paths).flat_map(|path| self.record_places(path)).collect()
+                operations.iter().flat_map(operation_places).flat_map(|path| self.record_places(path)).collect()
             }
         };
         self.map.join_places(named)

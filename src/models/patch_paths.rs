@@ -39,16 +39,6 @@ pub(super) fn vendor_pointer(path: &[String]) -> String {
     json_pointer("/vendor", &path.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Every path that an operation names.
-pub(super) fn operation_paths(operation: &PatchOperation) -> impl Iterator<Item = &str> {
-    let from = match operation {
-        PatchOperation::Move(moved) => Some(moved.from.as_str()),
-        PatchOperation::Copy(copied) => Some(copied.from.as_str()),
-        _ => None,
-    };
-    from.into_iter().chain([operation.path().as_str()])
-}
-
 /// Only values below `/fields` and `/vendor` may be written.
 pub(super) fn check_operation(operation: &PatchOperation) -> Result<(), PatchError> {
     let from = match operation {

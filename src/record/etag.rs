@@ -36,22 +36,16 @@ impl Version {
     /// depend on the order of members and depends on the form of numbers.
     #[must_use]
     pub fn from_fields(fields: &Map<String, Value>) -> Self {
-        let mut text = String::with_capacity(1024);
-        write_canonical(&mut text, fields);
-        Self::digest_of(&text)
+        Self::from_fields_with_surrogates(fields, &[])
     }
 
-    /// The version of such a record whose texts hold halves of surrogate pairs, in which `fields`
-    /// does not differ.
+    /// The same where `fields` shows U+FFFD for lone surrogates: they count, too, so that two
+    /// states that differ only in them have two versions.
     #[must_use]
-    pub fn from_unreadable_fields(fields: &Map<String, Value>, lone_surrogates: &[u16]) -> Self {
+    pub fn from_fields_with_surrogates(fields: &Map<String, Value>, lone_surrogates: &[u16]) -> Self {
         let mut text = String::with_capacity(1024);
         write_canonical(&mut text, fields);
         text.extend(lone_surrogates.iter().map(|half| format!("\\u{half:04x}")));
-        Self::digest_of(&text)
-    }
-
-    fn digest_of(text: &str) -> Self {
         let digest = sha256([text.as_bytes()]);
         let mut half = [0; 16];
         half.iter_mut().zip(digest.iter()).for_each(|(to, from)| *to = *from);

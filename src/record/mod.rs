@@ -49,6 +49,7 @@ pub use nearest::nearest_name;
 pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorRequestLog};
 pub use patch::{
     MappedPatch, MergePatch, Patch, PatchError, PatchedFields, RecordIdentity, apply_json_patch, merge_fields,
+    operation_places,
 };
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};

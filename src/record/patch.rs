@@ -29,8 +29,7 @@ pub use error::PatchError;
 use error::read_only_error;
 pub use mapped::MappedPatch;
 pub use merge::merge_fields;
-pub use operations::apply_json_patch;
-use operations::operation_places;
+pub use operations::{apply_json_patch, operation_places};
 use parse_operation::parse_operation;
 
 /// Members of a record that a patch may repeat; they are ignored.

@@ -1,10 +1,8 @@
 //! A record as a vendor holds it.
 
-use serde_json::Value;
-
 use super::etag::Version;
 use super::json_pointer::json_pointer;
-use super::raw_json::RawObject;
+use super::raw_json::{RawJson, RawObject};
 use super::vendor_error::VendorError;
 
 /// A record as an adapter reads it.
@@ -48,7 +46,7 @@ impl VendorRecord {
     pub fn unreadable_texts(&self) -> Vec<UnreadableText> {
         let mut found = Vec::new();
         for (name, value) in self.fields.iter().filter(|(_, value)| value.is_unreadable()) {
-            collect_unreadable(json_pointer("/fields", &[name]), &value.value().unwrap_or_default(), &mut found);
+            collect_unreadable(json_pointer("/fields", &[name]), value, &mut found);
         }
         found
     }
@@ -63,26 +61,24 @@ pub struct UnreadableText {
     pub text: String,
 }
 
-fn collect_unreadable(pointer: String, value: &Value, found: &mut Vec<UnreadableText>) {
-    match value {
-        Value::String(text) if text.contains(char::REPLACEMENT_CHARACTER) => {
-            found.push(UnreadableText { pointer, text: text.clone() });
-        }
-        Value::Array(elements) => {
-            for (index, element) in elements.iter().enumerate() {
-                collect_unreadable(format!("{pointer}/{index}"), element, found);
+fn collect_unreadable(pointer: String, value: &RawJson, found: &mut Vec<UnreadableText>) {
+    if !value.is_unreadable() {
+        return;
+    }
+    if let Some(text) = value.to_text() {
+        found.push(UnreadableText { pointer, text });
+    } else if let Ok(members) = value.to_object() {
+        for (name, member) in members.iter() {
+            let pointer = json_pointer(&pointer, &[name]);
+            if name.contains(char::REPLACEMENT_CHARACTER) {
+                found.push(UnreadableText { pointer: pointer.clone(), text: name.to_owned() });
             }
+            collect_unreadable(pointer, member, found);
         }
-        Value::Object(members) => {
-            for (name, member) in members {
-                let pointer = json_pointer(&pointer, &[name]);
-                if name.contains(char::REPLACEMENT_CHARACTER) {
-                    found.push(UnreadableText { pointer: pointer.clone(), text: name.clone() });
-                }
-                collect_unreadable(pointer, member, found);
-            }
+    } else {
+        for (index, element) in value.elements().unwrap_or_default().iter().enumerate() {
+            collect_unreadable(format!("{pointer}/{index}"), element, found);
         }
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -93,7 +89,7 @@ fn collect_unreadable(pointer: String, value: &Value, found: &mut Vec<Unreadable
 pub enum WarningCode {
     /// The vendor stored the value and marks it as breaking a rule.
     InvalidField,
-    /// The vendor reported success, and the value is still the old one.
+    /// The vendor reported success, and the value is the old one, or another than was sent.
     NotApplied,
     /// Data that the caller did not touch was destroyed.
     Loss,

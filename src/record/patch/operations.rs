@@ -130,7 +130,7 @@ fn check_path(path: &str, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchEr
 }
 
 /// `path` and `from` of an operation.
-pub(super) fn operation_places(operation: &PatchOperation) -> impl Iterator<Item = &str> {
+pub fn operation_places(operation: &PatchOperation) -> impl Iterator<Item = &str> {
     let from = match operation {
         PatchOperation::Move(moved) => Some(moved.from.as_str()),
         PatchOperation::Copy(copied) => Some(copied.from.as_str()),

@@ -208,7 +208,7 @@ impl Adapter for BlueDolphin {
             (Some(_), fields) => {
                 let halves = &response.lone_surrogates;
                 let is_unreadable = !halves.is_empty();
-                let version = is_unreadable.then(|| Version::from_unreadable_fields(&fields.to_map(), halves));
+                let version = is_unreadable.then(|| Version::from_fields_with_surrogates(&fields.to_map(), halves));
                 Ok(VendorRecord { fields, version, warnings: Vec::new() })
             }
         }
