@@ -1,4 +1,4 @@
-//! How the program ends.
+//! The exit codes of the commands.
 
 use std::process::ExitCode;
 

@@ -50,7 +50,6 @@ class Target:
                 stop(process)
 
 
-# Ten fields.
 MODEL = """
             [models.asset]
             title = "Asset"
@@ -281,8 +280,6 @@ DURABLE = Gateway("durable", "records-gateway", "the default configuration",
                   ("patch", "patch with key", "get", "not modified", "list"))
 RELAXED = Gateway("relaxed", "records-gateway, relaxed", "the same with `durability = \"relaxed\"`", ("patch", "get"))
 # Each is measured beside RELAXED, whose figures vary least.
-UNCHECKED = Gateway("relaxed", "the same without the schema", "`validate = \"off\"`", ("patch",), "unchecked",
-                    {'vendor = "matrix42"': 'validate = "off"'})
 LIMITED = Gateway("relaxed", "the same with limits", "a caller with a rate and a number in flight", ("get",), "limited",
                   {'name = "benchmark"': "limits = { rate = 1000000, burst = 1000000, in_flight = 1000 }"})
 MODELLED = Gateway("relaxed", "the same with a model", "`/models` instead of `/records`", ("model get", "model patch"), "modelled",
@@ -291,5 +288,5 @@ PLAIN = Plain("nginx-plain", "nginx, plain reverse proxy", "no translation")
 LUA = Lua("nginx-lua", "nginx + lua (cjson)", "the bare translation")
 OBVIOUS = Obvious("default", "axum + sqlx, the obvious way", "keys, translation, and two commits a write")
 LEAN = Obvious("lean", "the same, lean", "with one thread and one connection to SQLite")
-FEATURES = [UNCHECKED, LIMITED, MODELLED]
+FEATURES = [LIMITED, MODELLED]
 ALL = [DURABLE, RELAXED, *FEATURES, OBVIOUS, LEAN, PLAIN, LUA]

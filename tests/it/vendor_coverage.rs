@@ -129,9 +129,14 @@ fn every_fixture_states_the_capabilities_of_its_vendor() {
         let capabilities = adapter.capabilities();
         assert_eq!(capabilities.vendor, fixture.vendor_name);
         let compares = |action| capabilities.compares.contains(&action);
-        let stated = (fixture.native, fixture.native_delete, fixture.update_count.is_some(), fixture.partial_lists);
-        let own = (compares(Action::Update), compares(Action::Delete), capabilities.version_is_sequence);
-        assert_eq!(stated, (own.0, own.1, own.2, !capabilities.list_is_complete), "{}", fixture.vendor_name);
+        for (name, stated, own) in [
+            ("native", fixture.native, compares(Action::Update)),
+            ("native_delete", fixture.native_delete, compares(Action::Delete)),
+            ("update_count", fixture.update_count.is_some(), capabilities.version_is_sequence),
+            ("partial_lists", fixture.partial_lists, !capabilities.list_is_complete),
+        ] {
+            assert_eq!(stated, own, "{} {name}", fixture.vendor_name);
+        }
         assert_eq!(capabilities.filters.names(), fixture.filters, "{}", fixture.vendor_name);
         let all = [
             ("native", fixture.native),
