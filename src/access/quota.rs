@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -52,7 +53,7 @@ struct Rate {
     burst: u32,
     /// What the last request left.
     remaining: AtomicU32,
-    policy: String,
+    policy: Bytes,
 }
 
 /// A request that its caller's limits allow; it counts as in flight until it is dropped, unless it
@@ -103,8 +104,8 @@ impl CallerQuota {
 
     /// `RateLimit-Policy`, where there is a rate.
     #[must_use]
-    pub fn rate_policy(&self) -> Option<&str> {
-        self.rate.as_ref().map(|rate| rate.policy.as_str())
+    pub fn rate_policy(&self) -> Option<Bytes> {
+        self.rate.as_ref().map(|rate| rate.policy.clone())
     }
 
     /// What the last request left of the rate, where there is one.
@@ -189,7 +190,7 @@ impl Rate {
         let clock = TokioClock(Instant::now());
         let limiter = RateLimiter::direct_with_clock(Quota::per_second(rate).allow_burst(burst), clock);
         let (per_second, burst) = (rate.get(), burst.get());
-        let policy = format!("\"rate\";q={burst};w={}", burst.div_ceil(per_second));
+        let policy = format!("\"rate\";q={burst};w={}", burst.div_ceil(per_second)).into();
         Self { limiter: limiter.with_middleware(), clock, per_second, burst, remaining: AtomicU32::new(burst), policy }
     }
 
@@ -295,7 +296,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_admitted_request_has_the_remaining_quota() {
         let quota = quota(50, 100, 0);
-        assert_eq!(quota.rate_policy(), Some("\"rate\";q=100;w=2"));
+        assert_eq!(quota.rate_policy(), Some("\"rate\";q=100;w=2".into()));
         let mut usage = None;
         for _ in 0..58 {
             usage = quota.admit().expect("within the burst").usage();

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::headers::names::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::request_state::RequestState;
+use super::response::append_header;
 use crate::access::{Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
 
@@ -113,12 +114,13 @@ pub(super) fn add_headers(headers: &mut HeaderMap, state: &RequestState) {
     };
     if let Some(RateUsage { remaining, reset_seconds }) = usage {
         let (mut left, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let value = ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)].concat();
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(RATE_LIMIT, value);
+        let mut value = String::with_capacity(48);
+        for part in ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)] {
+            value.push_str(part);
         }
+        append_header(headers, RATE_LIMIT, value);
     }
-    if let Ok(value) = HeaderValue::from_str(policy) {
-        headers.insert(RATE_LIMIT_POLICY, value);
+    if let Ok(value) = HeaderValue::from_maybe_shared(policy) {
+        headers.append(RATE_LIMIT_POLICY, value);
     }
 }
