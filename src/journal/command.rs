@@ -44,7 +44,7 @@ pub(super) enum Command {
     /// Records the outcome of an operation that has ended `unknown` or does not end.
     RecordVerdict(Arc<Verdict>),
     /// Compares what was found out with the verdict on the operation.
-    NoteOtherwise {
+    WarnContradictedVerdict {
         operation: OperationId,
         found: OperationState,
     },
@@ -92,7 +92,7 @@ pub(super) enum CommandResult {
     BatchStored(Option<IdempotencyState>),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
     /// The operation has begun, and another replica has it now.
-    Taken,
+    OwnedElsewhere,
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),

@@ -82,7 +82,7 @@ impl GroupNeeds {
                 self.unclaimed = unclaimed.to_vec();
             }
             Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
-            Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
+            Command::WarnContradictedVerdict { operation, .. } => self.open.push(operation.clone()),
             Command::Cut { .. }
             | Command::StoreBatch { key: None, .. }
             | Command::SaveBatchRows { lease: None, .. }

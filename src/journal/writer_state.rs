@@ -21,8 +21,8 @@ use super::ledger::LedgerEvent;
 use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use super::shared::KeyTtl;
 use super::writer_rows::{
-    ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
-    RecordOperation, RunningOperation, StoredOperation,
+    ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RecordOperation,
+    RunningOperation, StoredOperation, VerdictTarget,
 };
 use crate::record::{Action, OperationId, OperationState};
 
@@ -52,7 +52,7 @@ pub(super) struct WriterState {
     /// The outcomes that the database holds already of the operations that retries end.
     pub(super) ended: HashMap<OperationId, OperationState>,
     /// The operations that the verdicts of the current group are about.
-    pub(super) open: HashMap<OperationId, OpenOperation>,
+    pub(super) open: HashMap<OperationId, VerdictTarget>,
 }
 
 impl WriterState {

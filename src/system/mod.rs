@@ -17,7 +17,7 @@ pub use crate::config::{SystemPolicy, Validation};
 pub use context::CallerContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
-pub use shared_reads::{ReadShare, SharedReads};
+pub use shared_reads::{SharedReadTicket, SharedReads};
 pub use view::{Guarantee, RecordPage, RecordView};
 
 use crate::catalog::Catalog;

@@ -90,7 +90,8 @@ async fn respond(
 ) -> HandlerResult {
     representation.bind(&mut command);
     let plan_ttl = context.api().limits.plan_ttl;
-    let mut preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    let mut preview: Preview =
+        context.gateway().preview(system, &command, &context.caller_context()?, plan_ttl).await?;
     representation.translate_preview(&mut preview);
     Ok(response::no_store_json(StatusCode::OK, response::to_json(&preview)))
 }
