@@ -127,14 +127,11 @@ pub(super) async fn check_changes(
     changes: &[FieldChange],
     after: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
-        return Ok(());
-    };
     let mut by_member: HashMap<&str, Vec<&FieldChange>> = HashMap::new();
     for change in changes {
         by_member.entry(&change.member).or_default().push(change);
     }
-    let find = |schema: &CollectionSchema| {
+    check_against_schema(task, id, |schema| {
         let value =
             |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
         let mut errors = schema.check_members(changes.iter().map(value).collect());
@@ -144,6 +141,26 @@ pub(super) async fn check_changes(
             of_member.is_some_and(|changes| changes.iter().any(|one| pointers_overlap(&error.pointer, &one.pointer)))
         });
         errors
+    })
+    .await
+}
+
+/// Checks members whose values follow from a state of the record, which the request alone does not
+/// show.
+///
+/// # Errors
+/// `rejected` with everything that is wrong.
+pub(super) async fn check_members(task: &WriteTask<'_>, id: &RecordId, members: &RawObject) -> Result<(), Problem> {
+    check_against_schema(task, id, |schema| schema.check_patch(members)).await
+}
+
+async fn check_against_schema(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    find: impl Fn(&CollectionSchema) -> Vec<FieldError>,
+) -> Result<(), Problem> {
+    let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
+        return Ok(());
     };
     if find(schema).is_empty() {
         return Ok(());

@@ -21,7 +21,7 @@ use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyEnd, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::writes::schema_check::check_changes;
+use crate::writes::schema_check::{check_changes, check_members};
 use crate::writes::write_task::WriteTask;
 
 /// A change to one version of the record.
@@ -83,6 +83,9 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     // Only the record shows whether a read-only member is repeated or changed.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
+    if let Some(members) = changes.as_ref().filter(|_| patch.merge_members().is_none()) {
+        Box::pin(check_members(task, id, members)).await?;
+    }
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(to_read_form(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag, rebased: None, unreadable: Vec::new() }
