@@ -216,7 +216,7 @@ impl System {
     }
 
     /// The same for a call about a collection as a whole.
-    pub(crate) fn collection_fault_to_problem(&self, fault: &VendorError) -> Problem {
+    pub(crate) fn collection_error_to_problem(&self, fault: &VendorError) -> Problem {
         if fault.kind == VendorErrorKind::NotFound {
             self.collection_not_found()
         } else {
@@ -235,7 +235,7 @@ impl System {
     }
 
     /// The same for a call about one record, which `record-not-found` names.
-    pub(crate) fn record_fault_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
+    pub(crate) fn record_error_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
         let mut problem = self.vendor_error_to_problem(fault);
         if fault.kind == VendorErrorKind::NotFound {
             problem.detail =

@@ -117,7 +117,7 @@ pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
     }
     let caller_context = context.caller_context()?;
     let found = system.catalog.schema(&collection, caller_context.requester()).await;
-    let schema = found.map_err(|fault| system.collection_fault_to_problem(&fault))?;
+    let schema = found.map_err(|fault| system.collection_error_to_problem(&fault))?;
     let policy = &system.policy;
     let is_configured = policy.collection.iter().chain(&policy.collections).any(|known| *known == collection);
     if !is_configured && system.catalog.lacks(&collection, caller_context.requester()).await {
