@@ -148,13 +148,13 @@ impl ChangeSet {
             ended: _,
             details: _,
             verdicts: _,
-            key_claims: _,
             leases: _,
             entries,
             adopted,
             interim,
             warnings,
             key_updates,
+            key_claims,
             tokens,
             shown,
             batch_rows,
@@ -165,6 +165,7 @@ impl ChangeSet {
             && adopted.is_empty()
             && interim.is_empty()
             && key_updates.is_empty()
+            && key_claims.is_empty()
             && tokens.is_empty()
             && warnings.is_empty()
             && shown.is_empty()

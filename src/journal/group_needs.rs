@@ -62,7 +62,7 @@ impl GroupNeeds {
                     self.retried.push(intent.operation.clone());
                 }
             }
-            Command::StoreBatch { key: Some(BatchKey { claim, .. }), .. } => {
+            Command::StoreReplay { claim, .. } | Command::StoreBatch { key: Some(BatchKey { claim, .. }), .. } => {
                 self.keys.push((claim.caller.as_str().into(), claim.key.as_str().into()));
             }
             Command::SaveInterim { operation, .. } | Command::CancelUnclaimed(operation) => {

@@ -320,6 +320,9 @@ impl Writer {
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
                 CommandResult::Done
             }
+            Command::StoreReplay { claim, replay_json } => {
+                CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes))
+            }
             Command::StoreBatch { rows, key } => {
                 CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes))
             }

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
-use super::outcome::EarlyEnd;
+use super::outcome::{EarlyEnd, WriteOutcome};
 use super::problems::{duplicate_in_progress, journal_unwritable, plan_changed, write_in_progress};
+use super::write_services::WriteServices;
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -72,6 +73,23 @@ pub(super) async fn check_key(
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
     let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unwritable(&error))?;
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
+}
+
+/// Stores the outcome of a write that changes nothing under its key: a repeat that came after
+/// another's change would else be a write.
+pub(super) async fn save_replay(
+    services: &WriteServices,
+    system: &System,
+    (command, context): (&WriteCommand, &CallerContext),
+    outcome: &WriteOutcome,
+) -> Result<(), EarlyEnd> {
+    let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
+    let replay = serde_json::to_string(outcome).map_err(|error| {
+        let detail = "The response to this Idempotency-Key cannot be stored.";
+        ProblemKind::InternalError.with_detail(detail).with_cause(error)
+    })?;
+    let stored = services.journal.store_replay(claim, replay).await.map_err(|error| journal_unwritable(&error))?;
+    stored.map_or(Ok(()), |state| Err(outcome_from_key(&services.metrics, system, command, state)))
 }
 
 /// Nothing is left to replay.

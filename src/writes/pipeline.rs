@@ -5,7 +5,7 @@ use super::begin::journal_intent;
 use super::command::WriteCommand;
 use super::conflict_retries::{ConflictRetries, retryable_conflict};
 use super::finish::finish;
-use super::idempotency::{check_key, key_not_claimed};
+use super::idempotency::{check_key, key_not_claimed, save_replay};
 use super::outcome::{EarlyEnd, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, restarts_exhausted};
@@ -134,6 +134,10 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
     check_request(task).await?;
     match attempt_until_resolved(task).await {
         // The problem of an unconfirmed begin names its operation; the key does not.
+        Err(EarlyEnd::Outcome(outcome)) if matches!(*outcome, WriteOutcome::Success(_)) => {
+            save_replay(services, system, (command, context), &outcome).await?;
+            Err(EarlyEnd::Outcome(outcome))
+        }
         Err(EarlyEnd::Outcome(outcome)) if !outcome.is_unknown() => {
             // The first request with this key may have begun at another replica since the check
             // above, and may be the cause: its write makes the ETag stale, or leaves nothing to

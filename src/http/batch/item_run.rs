@@ -246,6 +246,8 @@ impl ItemRun {
                     );
                     return Some(ItemStep::Responded(item, Box::new(outcome)));
                 }
+                // It changed nothing, and has no operation.
+                None if outcome.is_replay() => return Some(ItemStep::Responded(item, Box::new(outcome))),
                 _ => {}
             }
             let has_own_key = || own_item_key(&request.method, &request.headers).is_some();

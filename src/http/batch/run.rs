@@ -167,9 +167,10 @@ impl Runner {
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
             }
-            let step = if let Ok(step) = timeout_at(self.context.deadline, self.steps.next()).await {
-                step?
+            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
+                step
             } else {
+                // Nothing runs, or nothing more may begin: an item that has become ready since, too.
                 self.cancel_waiting();
                 if !self.cancelled_items.is_empty() {
                     continue;
