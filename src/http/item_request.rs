@@ -28,10 +28,28 @@ pub(super) struct ItemRequest {
     pub(super) reads: Option<SharedReadTicket>,
     /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
     pub(super) key: Option<String>,
+    /// What `key` is bound to in place of the values of `{x}`, which a repetition may not have.
+    pub(super) given: GivenReferences,
     /// Whether its batch is in the journal.
     pub(super) is_stored: bool,
     /// Whether it begins nothing: it had begun before, and only its outcome is needed.
     pub(super) replays_only: bool,
+}
+
+/// The parts of an item that name another item, as they were sent.
+#[derive(Clone, Default)]
+pub(super) struct GivenReferences {
+    /// A path with the record of another item.
+    pub(super) path: Option<String>,
+    /// An `If-Match` with the tag of another item.
+    pub(super) if_match: Option<String>,
+}
+
+impl GivenReferences {
+    /// Whether the item names no other one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.path.is_none() && self.if_match.is_none()
+    }
 }
 
 impl ItemRequest {

@@ -89,7 +89,9 @@ pub(super) fn build_command(
 ) -> WriteCommand {
     let creates = matches!(op, WriteOp::Create { .. });
     // The key of an item of a batch holds spaces, which no key of a caller does.
-    let key = own_key(&headers, creates).or_else(|| context.item().and_then(|item| item.key.clone()));
+    let own_key = own_key(&headers, creates);
+    let given = context.item().filter(|_| own_key.is_none()).map(|item| item.given.clone()).unwrap_or_default();
+    let key = own_key.or_else(|| context.item().and_then(|item| item.key.clone()));
     let idempotency = key.map(|key| {
         let system = system.name.as_str();
         // All spellings of a target are one request.
@@ -97,7 +99,9 @@ pub(super) fn build_command(
             WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
             WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
         };
+        let path = given.path.unwrap_or(path);
         let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
+        let if_match = given.if_match.unwrap_or(if_match);
         let if_plan = headers.if_plan.as_ref().map(PlanTag::as_str);
         let fingerprint = fingerprint(context.method().as_str(), &path, &if_match, body, if_plan);
         IdempotencyKey { key, fingerprint, is_of_stored_batch: context.item().is_some_and(|item| item.is_stored) }

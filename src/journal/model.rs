@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::store_url::Location;
 use crate::bounded;
 use crate::metrics::ChangeType;
+use crate::problem::ProblemKind;
 use crate::record::{Action, ObservedState, OperationId, OperationState, VendorRequestLog, Warning};
 
 /// What a commit waits for. It is the database's own setting; nothing in the journal differs.
@@ -293,6 +294,12 @@ impl Outcome {
             replay_json: None,
             lease: None,
         }
+    }
+
+    /// The outcome of an operation whose caller never received `Started`.
+    pub(super) fn not_sent(operation: &OperationId) -> Self {
+        let problem_name = Some(ProblemKind::Overloaded.as_str().to_owned());
+        Self { problem_name, ..Self::without_effect(operation, OperationState::NotApplied) }
     }
 
     /// The state in which the operation ends.

@@ -22,7 +22,6 @@ use super::shared::Shared;
 use super::verdict::VerdictResult;
 use super::writer_rows::StoredOperation;
 use super::writer_state::WriterState;
-use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState};
 
 /// How long a transaction or a connection attempt may take before the database counts as gone.
@@ -293,7 +292,7 @@ impl Writer {
                 CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored)
             }
             Command::CancelUnclaimed(operation) => {
-                state.finish(&Arc::new(not_sent_outcome(operation)), key_ttl, changes);
+                state.finish(&Arc::new(Outcome::not_sent(operation)), key_ttl, changes);
                 CommandResult::Done
             }
             Command::Adopt { .. } => {
@@ -320,8 +319,8 @@ impl Writer {
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
                 CommandResult::Done
             }
-            Command::StoreReplay { claim, replay_json } => {
-                CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes))
+            Command::StoreReplay { claim, replay_json: text } => {
+                CommandResult::ReplayStored(state.store_replay(claim, text, key_ttl, changes))
             }
             Command::StoreBatch { rows, key } => {
                 CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes))
@@ -393,10 +392,4 @@ impl Writer {
             _ => {}
         }
     }
-}
-
-/// The outcome of an operation whose caller never received `Started`.
-fn not_sent_outcome(operation: &OperationId) -> Outcome {
-    let problem_name = Some(ProblemKind::Overloaded.as_str().to_owned());
-    Outcome { problem_name, ..Outcome::without_effect(operation, OperationState::NotApplied) }
 }

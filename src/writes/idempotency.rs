@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::command::{IdempotencyKey, WriteCommand};
 use super::outcome::{EarlyEnd, WriteOutcome};
 use super::problems::{duplicate_in_progress, journal_unwritable, plan_changed, write_in_progress};
-use super::write_services::WriteServices;
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -78,7 +77,7 @@ pub(super) async fn check_key(
 /// Stores the outcome of a write that changes nothing under its key: a repeat that came after
 /// another's change would else be a write.
 pub(super) async fn save_replay(
-    services: &WriteServices,
+    (journal, metrics): (&Journal, &Metrics),
     system: &System,
     (command, context): (&WriteCommand, &CallerContext),
     outcome: &WriteOutcome,
@@ -88,8 +87,8 @@ pub(super) async fn save_replay(
         let detail = "The response to this Idempotency-Key cannot be stored.";
         ProblemKind::InternalError.with_detail(detail).with_cause(error)
     })?;
-    let stored = services.journal.store_replay(claim, replay).await.map_err(|error| journal_unwritable(&error))?;
-    stored.map_or(Ok(()), |state| Err(outcome_from_key(&services.metrics, system, command, state)))
+    let stored = journal.store_replay(claim, replay).await.map_err(|error| journal_unwritable(&error))?;
+    stored.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
 /// Nothing is left to replay.

@@ -135,7 +135,7 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
     match attempt_until_resolved(task).await {
         // The problem of an unconfirmed begin names its operation; the key does not.
         Err(EarlyEnd::Outcome(outcome)) if matches!(*outcome, WriteOutcome::Success(_)) => {
-            save_replay(services, system, (command, context), &outcome).await?;
+            save_replay((&services.journal, &services.metrics), system, (command, context), &outcome).await?;
             Err(EarlyEnd::Outcome(outcome))
         }
         Err(EarlyEnd::Outcome(outcome)) if !outcome.is_unknown() => {

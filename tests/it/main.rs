@@ -10,6 +10,7 @@
 mod access_jwt;
 mod access_log;
 mod architecture;
+mod batch_repeats;
 mod batches;
 mod behaviours;
 mod caller_limits;

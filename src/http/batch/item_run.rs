@@ -98,7 +98,7 @@ enum BeginResult {
 impl ItemRun {
     /// Begins the item as soon as one more may run, and responds to it.
     pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
-        if let Some(operation) = self.begun.clone()
+        if let Some(operation) = self.begun.clone().filter(|_| self.context.is_stored)
             && let Some(step) = self.respond_at_end(item, &route, &request, operation, true).await
         {
             return step;
@@ -133,6 +133,12 @@ impl ItemRun {
                 return BeginResult::Ended(ItemStep::NotBegun(item));
             };
             if !self.context.is_stored {
+                let is_free = request.replays_only && outcome.is_one_of(&[ProblemKind::OperationEnded]);
+                if is_free && request.given.is_empty() {
+                    // Its key has expired since the batch looked it up.
+                    request.replays_only = false;
+                    continue;
+                }
                 // The write may continue without its caller.
                 share.release_slot();
                 return BeginResult::Ended(ItemStep::Responded(item, Box::new(outcome)));

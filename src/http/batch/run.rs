@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::http::header::{ETAG, IF_MATCH, LOCATION};
+use actix_web::http::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -19,13 +19,14 @@ use super::outcome::{ItemOutcome, is_success};
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{NextItem, Schedule};
 use crate::http::batch_registry::BatchMemory;
-use crate::http::item_request::{ItemRequest, segment};
+use crate::http::item_request::{GivenReferences, ItemRequest, segment};
 use crate::http::request_state::RequestState;
 use crate::http::route::Route;
 use crate::http::write_request::WriteMode;
+use crate::journal::JournalError;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::OperationId;
+use crate::record::{OperationId, percent_encode_id};
 use crate::system::SharedReads;
 
 /// How many items take part in one scan, at most.
@@ -41,8 +42,11 @@ pub(in crate::http) struct Runner {
     reads: Rc<SharedReads>,
     stop: Rc<Cell<Option<StopReason>>>,
     /// Items that began in an earlier process, with their operations: they are followed to their
-    /// end even if their batch is cancelled.
+    /// end even if their batch is cancelled. In a batch that is sent again, the items whose keys
+    /// are claimed: they get what their keys replay, whatever the others come to now.
     begun_items: HashMap<usize, OperationId>,
+    /// The records of those items that name that of another item.
+    begun_records: HashMap<usize, String>,
     /// What those items run with.
     accepted_state: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
@@ -76,6 +80,7 @@ impl Runner {
             reads,
             stop: Rc::default(),
             begun_items: HashMap::new(),
+            begun_records: HashMap::new(),
             memory,
             schedule,
             results,
@@ -121,6 +126,25 @@ impl Runner {
     pub(super) fn set_begun(&mut self, begun: HashMap<usize, OperationId>, accepted: Rc<RequestState>) {
         self.schedule.set_begun(begun.keys().copied().collect());
         (self.begun_items, self.accepted_state) = (begun, Some(accepted));
+    }
+
+    /// Looks the keys of the items up, where the batch has a key: one that is sent again finds what
+    /// it has made, and repeats only the rest.
+    pub(in crate::http) async fn recall(&mut self) -> Result<(), JournalError> {
+        let (Some(key), Some(caller)) = (&self.context.key, self.context.state.principal()) else { return Ok(()) };
+        let (journal, prefix) = (self.context.state.api.gateway.journal(), key_prefix(key));
+        let claimed = journal.claimed_keys(&caller.name().0, &prefix, Vec::new()).await?;
+        for (position, item) in self.items.iter().enumerate() {
+            let Some(operation) = claimed.get(&(prefix.clone() + &item.id)) else { continue };
+            if item.record_of.is_some() {
+                let found = journal.operation(operation).await?;
+                let record = found.and_then(|found| found.record).map(|id| percent_encode_id(&id).to_string());
+                self.begun_records.extend(record.map(|record| (position, record)));
+            }
+            self.begun_items.insert(position, operation.clone());
+        }
+        self.schedule.set_begun(self.begun_items.keys().copied().collect());
+        Ok(())
     }
 
     /// The state of the request that items begin with from now on.
@@ -170,7 +194,8 @@ impl Runner {
             let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
                 step
             } else {
-                // Nothing runs, or nothing more may begin: an item that has become ready since, too.
+                // Nothing runs, or nothing more may begin: an item that has become ready since,
+                // too.
                 self.cancel_waiting();
                 if !self.cancelled_items.is_empty() {
                     continue;
@@ -278,8 +303,12 @@ impl Runner {
                 WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
         };
+        let is_begun = self.begun_items.contains_key(&index);
+        let mut given = GivenReferences::default();
         if let Some(of) = item.record_of {
-            let Some(record) = self.results.get(of).and_then(|result| result.record.clone()) else {
+            given.path = Some(item.path.clone());
+            let record = self.results.get(of).and_then(|result| result.record.clone());
+            let Some(record) = self.begun_records.get(&index).cloned().or(record) else {
                 let detail = missing("record's id", of);
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
@@ -291,8 +320,11 @@ impl Runner {
             item.path = fill(item.route.path, &item.params);
         }
         if let Some(of) = item.tag_of {
+            given.if_match = self.items.get(of).map(|item| format!("{{{}}}", item.id));
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
-            let Some(tag) = tag.and_then(|tag| tag.parse().ok()) else {
+            // What has begun is only replayed, so that its tag does not matter.
+            let tag = tag.and_then(|tag| tag.parse().ok());
+            let Some(tag) = tag.or_else(|| is_begun.then_some(HeaderValue::from_static("*"))) else {
                 let detail = match self.context.mode {
                     WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
                     WriteMode::Preview => missing("ETag", of),
@@ -308,8 +340,9 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = item_name(&self.context.name, &id).into();
         let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
+        let (reads, replays_only) = (None, is_begun && !is_stored);
         let item =
-            ItemRequest { method, path, params, headers, body, name, reads: None, key, is_stored, replays_only: false };
+            ItemRequest { method, path, params, headers, body, name, reads, key, given, is_stored, replays_only };
         Ok((route, item))
     }
 

@@ -19,7 +19,7 @@ use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
 use crate::http::compat;
-use crate::http::context::RequestContext;
+use crate::http::context::{RequestContext, journal_unreadable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept, names};
 use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
@@ -115,7 +115,8 @@ async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) 
     let name = state.request_id.0.to_string();
     let deadline = Instant::now() + context.api().batch_limits.deadline;
     let shared = BatchContext { state, key, name, is_stored: false, mode, deadline };
-    let runner = Runner::new(shared, request, memory);
+    let mut runner = Runner::new(shared, request, memory);
+    runner.recall().await.map_err(|error| journal_unreadable(&error))?;
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
     Ok(if as_lines {

@@ -168,3 +168,19 @@ async fn a_key_of_a_stored_batch_lives_as_long_as_the_batch() {
         assert_eq!(all().await, [false; 4]);
     }
 }
+
+#[tokio::test]
+async fn a_key_replays_what_changed_nothing_without_an_operation() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        let replay = || store.store_replay(claim("k"), "\"nothing\"".to_owned());
+        assert_eq!(replay().await, Ok(None));
+        let found = Some(IdempotencyState::Completed("\"nothing\"".to_owned()));
+        assert_eq!(replay().await, Ok(found.clone()), "the first one stays");
+        let other = IdempotencyClaim { fingerprint: [9; 32], ..claim("k") };
+        assert_eq!(store.lookup_idempotency_key(&other).await, Ok(Some(IdempotencyState::Mismatch)));
+        store.kill().await;
+        let store = database.open().await;
+        assert_eq!(store.lookup_idempotency_key(&claim("k")).await, Ok(found));
+    }
+}
