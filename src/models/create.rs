@@ -18,7 +18,7 @@ impl SystemMap {
         fields: &Map<String, Value>,
         vendor: Option<&Value>,
     ) -> Result<Map<String, Value>, Vec<FieldError>> {
-        let (assignments, mut errors) = read_assignments(self, fields);
+        let (assignments, mut errors) = read_assignments(self, &fields.into());
         let mut record = Map::new();
         match vendor {
             None | Some(Value::Null) => {}
@@ -35,14 +35,14 @@ impl SystemMap {
         let named = |place: &[String], assignments: &[Assignment]| {
             assignments.iter().any(|one| self.entries.get(one.entry).is_some_and(|entry| entry.place.names() == place))
         };
-        for Assignment { entry, new_value } in &assignments {
+        for Assignment { entry, new_value, .. } in &assignments {
             let Some(entry) = self.entries.get(*entry) else { continue };
             match entry.encode(new_value, None) {
                 Err(detail) => errors.push(entry.error(detail)),
                 // A vendor sets what it is not given.
-                Ok(Value::Null) => {}
+                Ok(value) if value.is_null() => {}
                 Ok(_) if entry.is_read_only => errors.push(entry.error("read-only: the vendor sets it")),
-                Ok(value) => set_path(&mut record, entry.place.names(), value),
+                Ok(value) => set_path(&mut record, entry.place.names(), value.into_owned()),
             }
         }
         if !errors.is_empty() {

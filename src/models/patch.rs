@@ -8,13 +8,15 @@ use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, compare, read_assignments};
-use super::patch_paths::{check_operation, collect_leaves, place_of_field, take_object, vendor_pointer};
+use super::document::{Document, DocumentMembers};
+use super::merge_body::{encode_members, explain_refused_body, take_vendor};
+use super::patch_paths::{check_operation, collect_leaves, place_of_field, vendor_pointer};
 use super::place::set_path;
-use super::system_map::{Decoded, Document, MapEntry, SystemMap, get, put};
+use super::system_map::{BLOCKED, Decoded, MapEntry, SystemMap, get};
 use super::tags::model_etag;
 use crate::record::{
     FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
-    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places, parse_strict,
+    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places,
 };
 
 /// Members of a model's document that a patch may repeat; they are ignored.
@@ -25,18 +27,23 @@ pub struct ModelPatch {
     map: Arc<SystemMap>,
     id: RecordId,
     change: Change,
-    /// What a merge patch changes, encoded without the record.
-    members: Option<RawObject>,
 }
 
 enum Change {
-    Merge {
-        /// The document's members besides `fields` and `vendor`.
-        envelope: Map<String, Value>,
-        assignments: Vec<Assignment>,
-        vendor: Map<String, Value>,
-    },
+    Merge(DocumentMerge),
     Json(Vec<PatchOperation>),
+}
+
+/// A merge patch of a document.
+struct DocumentMerge {
+    /// The document's members besides `fields` and `vendor`.
+    envelope: RawObject,
+    /// What it sets in `fields`.
+    assignments: Vec<Assignment>,
+    /// What it sets in `vendor`.
+    vendor: Map<String, Value>,
+    /// The members of the record's `fields` that change, if the patch alone shows them all.
+    members: Option<RawObject>,
 }
 
 impl fmt::Debug for ModelPatch {
@@ -56,16 +63,17 @@ impl ModelPatch {
     /// `Malformed` for bad JSON, `ReadOnly` for a document that replaces more than members, and
     /// `Rejected` with all values that can never be sent.
     pub fn parse_merge_patch(map: &Arc<SystemMap>, id: &RecordId, body: &Bytes) -> Result<Self, PatchError> {
-        let Value::Object(mut envelope) = parse_strict(body)? else {
-            let detail = "a merge patch of a record must be an object such as {\"fields\":{\"name\":\"new\"}}";
-            return Err(PatchError::ReadOnly(vec![FieldError::in_model("", detail)]));
+        let Some((mut envelope, fields)) = RawObject::parse_opening(body, "fields") else {
+            return Err(explain_refused_body(body));
         };
-        let fields = take_object(&mut envelope, "fields")?;
-        let vendor = take_object(&mut envelope, "vendor")?;
-        let (assignments, errors) = read_assignments(map, &fields);
-        let patch = Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(Vec::new()), members: None };
-        let members = patch.encode_without_record(&assignments, &vendor, errors)?;
-        Ok(Self { change: Change::Merge { envelope, assignments, vendor }, members: Some(members), ..patch })
+        let vendor = take_vendor(&mut envelope)?;
+        let (assignments, mut errors) = read_assignments(map, &fields);
+        let members = encode_members(map, &assignments, &vendor, &mut errors);
+        if !errors.is_empty() {
+            return Err(PatchError::Rejected(errors));
+        }
+        let change = Change::Merge(DocumentMerge { envelope, assignments, vendor, members });
+        Ok(Self { map: Arc::clone(map), id: id.clone(), change })
     }
 
     /// Parses a JSON Patch of the document.
@@ -76,41 +84,11 @@ impl ModelPatch {
         let Patch::Json(operations) = Patch::parse_json_patch(body)? else {
             return Err(PatchError::Malformed("this is no JSON Patch".to_owned()));
         };
-        Ok(Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(operations), members: None })
-    }
-
-    /// The record's merge patch, as far as it can be known without the record. All values that can
-    /// never be sent are found here, after the `errors` that were found before.
-    fn encode_without_record(
-        &self,
-        assignments: &[Assignment],
-        vendor: &Map<String, Value>,
-        mut errors: Vec<FieldError>,
-    ) -> Result<RawObject, PatchError> {
-        let mut members = vendor.clone();
-        for (entry, new_value) in self.entries(assignments) {
-            match entry.encode(new_value, None) {
-                Ok(value) => put(&mut members, entry.place.names(), value),
-                Err(detail) => errors.push(entry.error(detail)),
-            }
-        }
-        if errors.is_empty() { Ok(RawObject::from(&members)) } else { Err(PatchError::Rejected(errors)) }
+        Ok(Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(operations) })
     }
 
     fn entries<'m>(&'m self, assignments: &'m [Assignment]) -> impl Iterator<Item = (&'m MapEntry, &'m Value)> {
         assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.new_value)))
-    }
-
-    /// The members of `fields` that change, if the patch alone shows them all.
-    fn members_alone(&self, assignments: &[Assignment], vendor: &Map<String, Value>) -> Option<RawObject> {
-        let is_plain = |(entry, new_value): (&MapEntry, &Value)| {
-            entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(new_value)
-        };
-        let is_rest = |(name, value): (&String, &Value)| {
-            !value.is_object() && self.map.entry_meeting(std::slice::from_ref(name)).is_none()
-        };
-        let is_known = self.entries(assignments).all(is_plain) && vendor.iter().all(is_rest);
-        self.members.clone().filter(|members| is_known && !members.is_empty())
     }
 
     /// The record's `fields` after the patch; `etag` is the record's.
@@ -120,9 +98,9 @@ impl ModelPatch {
         etag: &str,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
-        let document = self.map.decode(before.clone());
+        let document = Document::of(&self.map, &before.into()).into_members();
         match &self.change {
-            Change::Merge { envelope, assignments, vendor } => {
+            Change::Merge(DocumentMerge { envelope, assignments, vendor, .. }) => {
                 self.check_envelope(envelope, Some(etag))?;
                 self.check_named_places(before, assignments, vendor)?;
                 let after = merge_fields(&document.vendor, vendor);
@@ -154,14 +132,14 @@ impl ModelPatch {
             }
             match entry.encode(new_value, current) {
                 Err(detail) => rejected.push(entry.error(detail)),
-                Ok(value) if current == Some(&value) => {}
+                Ok(value) if current == Some(&*value) => {}
                 Ok(_) if entry.is_read_only => {
                     read_only.push(entry.error("read-only: omit it, or repeat its current value"));
                 }
                 Ok(_) if entry.place.is_blocked(before) => {
-                    rejected.push(entry.error("the record has no object around the place of this field"));
+                    rejected.push(entry.error(BLOCKED));
                 }
-                Ok(value) => entry.place.set(&mut after, value),
+                Ok(value) => entry.place.set(&mut after, value.into_owned()),
             }
         }
         for change in vendor {
@@ -179,14 +157,14 @@ impl ModelPatch {
     }
 
     /// Only the identity may be repeated, and only as it is. An unknown `etag` counts as current.
-    fn check_envelope(&self, envelope: &Map<String, Value>, etag: Option<&str>) -> Result<(), PatchError> {
+    fn check_envelope(&self, envelope: &RawObject, etag: Option<&str>) -> Result<(), PatchError> {
         let mut errors = Vec::new();
-        for (name, value) in envelope {
-            let is_current = match name.as_str() {
-                "model" => value.as_str() == Some(&*self.map.model),
-                "system" => value.as_str() == Some(self.map.system.as_str()),
-                "id" => value.as_str() == Some(self.id.as_str()),
-                "etag" => etag.is_none_or(|etag| model_etag(&self.map, &self.id, etag).as_deref() == value.as_str()),
+        for (name, value) in envelope.iter() {
+            let is_current = match name {
+                "model" => value.to_text().as_deref() == Some(&*self.map.model),
+                "system" => value.to_text().as_deref() == Some(self.map.system.as_str()),
+                "id" => value.to_text().as_deref() == Some(self.id.as_str()),
+                "etag" => etag.is_none_or(|etag| model_etag(&self.map, &self.id, etag) == value.to_text()),
                 name if IGNORED_MEMBERS.contains(&name) => continue,
                 _ => {
                     let detail = "cannot change; only members of /fields and /vendor can";
@@ -248,21 +226,21 @@ impl ModelPatch {
 
     fn apply_operations(
         &self,
-        document: &Document,
+        document: &DocumentMembers,
         etag: &str,
         operations: &[PatchOperation],
-    ) -> Result<Document, PatchError> {
+    ) -> Result<DocumentMembers, PatchError> {
         let mut json = Value::Object(self.document_json(document, etag));
         apply_json_patch(&mut json, operations, &check_operation).map_err(|error| self.in_model(error))?;
         let mut take = |name: &str| match json.get_mut(name).map(Value::take) {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        Ok(Document { fields: take("fields"), vendor: take("vendor"), ..Document::default() })
+        Ok(DocumentMembers { fields: take("fields"), vendor: take("vendor") })
     }
 
     /// The document that a JSON Patch is applied to.
-    fn document_json(&self, document: &Document, etag: &str) -> Map<String, Value> {
+    fn document_json(&self, document: &DocumentMembers, etag: &str) -> Map<String, Value> {
         let mut json = Map::new();
         json.insert("model".to_owned(), (*self.map.model).into());
         json.insert("system".to_owned(), self.map.system.as_str().into());
@@ -310,7 +288,7 @@ impl ModelPatch {
 impl MappedPatch for ModelPatch {
     fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match &self.change {
-            Change::Merge { envelope, vendor, .. } => {
+            Change::Merge(DocumentMerge { envelope, vendor, .. }) => {
                 self.check_envelope(envelope, None)?;
                 let detail = "read-only: the vendor or the gateway sets it";
                 let names = vendor.keys().filter(|name| reserved(name));
@@ -324,9 +302,7 @@ impl MappedPatch for ModelPatch {
 
     fn needs_state(&self) -> bool {
         match &self.change {
-            Change::Merge { assignments, vendor, .. } => {
-                assignments.len() + vendor.len() != 1 || self.members_alone(assignments, vendor).is_none()
-            }
+            Change::Merge(merge) => merge.assignments.len() + merge.vendor.len() != 1 || merge.members.is_none(),
             Change::Json(_) => false,
         }
     }
@@ -337,10 +313,10 @@ impl MappedPatch for ModelPatch {
         state: Option<&Map<String, Value>>,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<Option<RawObject>, PatchError> {
-        let Change::Merge { envelope, assignments, vendor } = &self.change else { return Ok(None) };
+        let Change::Merge(DocumentMerge { envelope, members, .. }) = &self.change else { return Ok(None) };
         let Some(before) = state else {
             self.check_envelope(envelope, Some(etag))?;
-            return Ok(self.members_alone(assignments, vendor));
+            return Ok(members.clone());
         };
         let after = self.patch_fields(before, etag, reserved)?;
         let mut members: Vec<(String, RawJson)> = Vec::new();
@@ -361,21 +337,19 @@ impl MappedPatch for ModelPatch {
 
     fn merge_members(&self) -> Option<&RawObject> {
         match &self.change {
-            Change::Merge { assignments, vendor, .. } => {
-                self.members_alone(assignments, vendor).and(self.members.as_ref())
-            }
+            Change::Merge(merge) => merge.members.as_ref(),
             Change::Json(_) => None,
         }
     }
 
     fn named_places(&self) -> Vec<String> {
         let named = match &self.change {
-            Change::Merge { envelope, assignments, vendor } => {
+            Change::Merge(DocumentMerge { envelope, assignments, vendor, .. }) => {
                 let mut named = Vec::new();
                 collect_leaves(vendor, &mut Vec::new(), &mut named);
                 let fields = self.entries(assignments).map(|(entry, _)| entry.place.pointer("/fields"));
                 let rest = named.into_iter().map(|(path, _)| fields_pointer(&path));
-                let etag = envelope.contains_key("etag").then(|| "/etag".to_owned());
+                let etag = envelope.get("etag").map(|_| "/etag".to_owned());
                 fields.chain(rest).chain(etag).collect()
             }
             Change::Json(operations) => {
