@@ -73,7 +73,7 @@ impl Representation {
 
     /// What operations and the ledger call the model: `customer@fingerprint`.
     pub(super) fn model(&self) -> Option<Arc<str>> {
-        self.map().map(|map| format!("{}@{}", map.model, map.fingerprint).into())
+        self.map().map(|map| Arc::clone(&map.label))
     }
 
     /// A record's id from the path.
@@ -195,11 +195,12 @@ impl Representation {
     /// The tags of a write's response in this representation.
     pub(super) fn translate_success(&self, context: &RequestContext, success: &mut WriteSuccess) {
         let Some(map) = self.map() else { return };
+        let Some(etag) = success.etag.take() else { return };
         let id = match &success.body {
             SuccessBody::Record(record) | SuccessBody::Created(record) => to_record_id(&record.id),
             SuccessBody::NoContent | SuccessBody::Accepted => self.id_of(context),
         };
-        success.etag = success.etag.take().and_then(|etag| model_etag(map, &id?, &etag));
+        success.etag = id.and_then(|id| model_etag(map, &id, &etag));
     }
 
     /// The record that the path names.

@@ -96,6 +96,7 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         ignores_case: false,
         create: Map::new(),
         fingerprint: MapFingerprint::of(""),
+        label: "golden".into(),
     })
 }
 

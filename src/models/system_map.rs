@@ -167,6 +167,8 @@ pub struct SystemMap {
     pub create: Map<String, Value>,
     /// Over the model, the map and the adapter's shape of records.
     pub fingerprint: MapFingerprint,
+    /// What operations and the ledger call the map: `customer@fingerprint`.
+    pub label: Arc<str>,
     /// Of the entries and the missing fields.
     pub index: MapIndex,
 }

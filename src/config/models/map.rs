@@ -66,6 +66,7 @@ pub(super) fn read_map(
         together: joined_places(model, &entries),
         ignores_case: config.vendor.factory.capabilities.ignores_case,
         create,
+        label: format!("{}@{fingerprint}", model.name).into(),
         fingerprint,
     };
     report_broken_laws(&map, &entries, value);
