@@ -9,15 +9,14 @@ use crate::record::{FieldError, json_pointer};
 
 impl SystemMap {
     /// The `fields` of a new record: the model's fields encoded, the members of `vendor`, and those
-    /// of `create` that neither names.
-    ///
-    /// # Errors
-    /// Every value that cannot be sent.
+    /// of `create` that neither names; and the errors of the values that cannot be sent, which are
+    /// not among them.
+    #[must_use]
     pub fn encode_new_record(
         &self,
         fields: &Map<String, Value>,
         vendor: Option<&Value>,
-    ) -> Result<Map<String, Value>, Vec<FieldError>> {
+    ) -> (Map<String, Value>, Vec<FieldError>) {
         let (assignments, mut errors) = read_assignments(self, &fields.into());
         let mut record = Map::new();
         match vendor {
@@ -45,11 +44,8 @@ impl SystemMap {
                 Ok(value) => set_path(&mut record, entry.place.names(), value.into_owned()),
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
         add_defaults(&mut record, &self.create, &mut Vec::new(), &|path| named(path, &assignments));
-        Ok(record)
+        (record, errors)
     }
 
     /// Whether a place, or a value above it, is among the members of a new record.

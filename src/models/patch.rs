@@ -7,9 +7,9 @@ use bytes::Bytes;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::assignments::{Assignment, compare, read_assignments};
+use super::assignments::{Assignment, compare};
 use super::document::{Document, DocumentMembers};
-use super::merge_body::{encode_members, explain_refused_body, take_vendor};
+use super::document_merge::DocumentMerge;
 use super::patch_paths::{check_operation, collect_leaves, place_of_field, vendor_pointer};
 use super::place::set_path;
 use super::system_map::{BLOCKED, Decoded, MapEntry, SystemMap, get};
@@ -34,18 +34,6 @@ enum Change {
     Json(Vec<PatchOperation>),
 }
 
-/// A merge patch of a document.
-struct DocumentMerge {
-    /// The document's members besides `fields` and `vendor`.
-    envelope: RawObject,
-    /// What it sets in `fields`.
-    assignments: Vec<Assignment>,
-    /// What it sets in `vendor`.
-    vendor: Map<String, Value>,
-    /// The members of the record's `fields` that change, if the patch alone shows them all.
-    members: Option<RawObject>,
-}
-
 impl fmt::Debug for ModelPatch {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
@@ -60,19 +48,9 @@ impl ModelPatch {
     /// Parses a merge patch of the document.
     ///
     /// # Errors
-    /// `Malformed` for bad JSON, `ReadOnly` for a document that replaces more than members, and
-    /// `Rejected` with all values that can never be sent.
+    /// `Malformed` for bad JSON, and `ReadOnly` for a document that replaces more than members.
     pub fn parse_merge_patch(map: &Arc<SystemMap>, id: &RecordId, body: &Bytes) -> Result<Self, PatchError> {
-        let Some((mut envelope, fields)) = RawObject::parse_opening(body, "fields") else {
-            return Err(explain_refused_body(body));
-        };
-        let vendor = take_vendor(&mut envelope)?;
-        let (assignments, mut errors) = read_assignments(map, &fields);
-        let members = encode_members(map, &assignments, &vendor, &mut errors);
-        if !errors.is_empty() {
-            return Err(PatchError::Rejected(errors));
-        }
-        let change = Change::Merge(DocumentMerge { envelope, assignments, vendor, members });
+        let change = Change::Merge(DocumentMerge::parse(map, body)?);
         Ok(Self { map: Arc::clone(map), id: id.clone(), change })
     }
 
@@ -100,7 +78,8 @@ impl ModelPatch {
     ) -> Result<PatchedFields, PatchError> {
         let document = Document::of(&self.map, &before.into()).into_members();
         match &self.change {
-            Change::Merge(DocumentMerge { envelope, assignments, vendor, .. }) => {
+            Change::Merge(merge @ DocumentMerge { envelope, assignments, vendor, .. }) => {
+                merge.check_values()?;
                 self.check_envelope(envelope, Some(etag))?;
                 self.check_named_places(before, assignments, vendor)?;
                 let after = merge_fields(&document.vendor, vendor);
@@ -158,6 +137,11 @@ impl ModelPatch {
 
     /// Only the identity may be repeated, and only as it is. An unknown `etag` counts as current.
     fn check_envelope(&self, envelope: &RawObject, etag: Option<&str>) -> Result<(), PatchError> {
+        let errors = self.envelope_errors(envelope, etag);
+        if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+    }
+
+    fn envelope_errors(&self, envelope: &RawObject, etag: Option<&str>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         for (name, value) in envelope.iter() {
             let is_current = match name {
@@ -177,7 +161,15 @@ impl ModelPatch {
                 errors.push(FieldError::in_model(json_pointer("", &[name]), detail));
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+        errors
+    }
+
+    /// What a merge patch may not name, as far as it alone shows it.
+    fn read_only_errors(&self, merge: &DocumentMerge, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        let detail = "read-only: the vendor or the gateway sets it";
+        let names = merge.vendor.keys().filter(|name| reserved(name));
+        let of_vendor = names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail));
+        self.envelope_errors(&merge.envelope, None).into_iter().chain(of_vendor).collect()
     }
 
     /// A merge patch may name the place of a field in `vendor` only with its current value, or
@@ -288,21 +280,27 @@ impl ModelPatch {
 impl MappedPatch for ModelPatch {
     fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match &self.change {
-            Change::Merge(DocumentMerge { envelope, vendor, .. }) => {
-                self.check_envelope(envelope, None)?;
-                let detail = "read-only: the vendor or the gateway sets it";
-                let names = vendor.keys().filter(|name| reserved(name));
-                let errors: Vec<_> =
-                    names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail)).collect();
-                if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+            Change::Merge(merge) => {
+                let errors = self.read_only_errors(merge, reserved);
+                // Beside rejected values they are errors like these.
+                if errors.is_empty() || !merge.rejected.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
             }
             Change::Json(operations) => operations.iter().try_for_each(check_operation),
         }
     }
 
+    fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        match &self.change {
+            Change::Merge(merge) if !merge.rejected.is_empty() => {
+                [merge.rejected.clone(), self.read_only_errors(merge, reserved)].concat()
+            }
+            Change::Merge(_) | Change::Json(_) => Vec::new(),
+        }
+    }
+
     fn needs_state(&self) -> bool {
         match &self.change {
-            Change::Merge(merge) => merge.assignments.len() + merge.vendor.len() != 1 || merge.members.is_none(),
+            Change::Merge(merge) => merge.assignments.len() + merge.vendor.len() != 1 || merge.members().is_none(),
             Change::Json(_) => false,
         }
     }
@@ -313,10 +311,11 @@ impl MappedPatch for ModelPatch {
         state: Option<&Map<String, Value>>,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<Option<RawObject>, PatchError> {
-        let Change::Merge(DocumentMerge { envelope, members, .. }) = &self.change else { return Ok(None) };
+        let Change::Merge(merge) = &self.change else { return Ok(None) };
         let Some(before) = state else {
-            self.check_envelope(envelope, Some(etag))?;
-            return Ok(members.clone());
+            merge.check_values()?;
+            self.check_envelope(&merge.envelope, Some(etag))?;
+            return Ok(merge.members().cloned());
         };
         let after = self.patch_fields(before, etag, reserved)?;
         let mut members: Vec<(String, RawJson)> = Vec::new();
@@ -337,7 +336,9 @@ impl MappedPatch for ModelPatch {
 
     fn merge_members(&self) -> Option<&RawObject> {
         match &self.change {
-            Change::Merge(merge) => merge.members.as_ref(),
+            // A patch with rejected values is never sent: what is known of the others is checked.
+            Change::Merge(merge) if !merge.rejected.is_empty() => Some(&merge.known),
+            Change::Merge(merge) => merge.members(),
             Change::Json(_) => None,
         }
     }

@@ -164,6 +164,17 @@ impl Patch {
         }
     }
 
+    /// The values that can never be sent, whatever the record holds, and everything else that is
+    /// wrong with a patch that has such values. Only a patch in other words than the record's has
+    /// any: the vendor judges its own.
+    #[must_use]
+    pub fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        match self {
+            Self::Mapped(patch) => patch.rejected(reserved),
+            Self::Merge(_) | Self::Json(_) => Vec::new(),
+        }
+    }
+
     /// The same patch, with an `id` of a merge patch in its canonical spelling.
     #[must_use]
     pub fn with_canonical_id(self, canonical: impl Fn(&str) -> Option<String>) -> Self {
