@@ -84,12 +84,12 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         };
         MapEntry { field, place: Place::parse(&pointer).ok()?, codec, none: None, is_read_only: false }.into()
     };
-    let entries: Vec<_> = places.into_iter().enumerate().filter_map(entry).collect();
+    let entries: Vec<MapEntry> = places.into_iter().enumerate().filter_map(entry).collect();
     Arc::new(SystemMap {
         model: "golden".into(),
         system: SystemName::parse("golden").expect("a name"),
         collection: None,
-        index: MapIndex::of(&entries, &[]),
+        index: MapIndex::of(entries.iter().map(|entry| (&entry.field, &entry.place)), &[]),
         entries,
         missing: Vec::new(),
         together: Vec::new(),

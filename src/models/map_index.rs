@@ -3,7 +3,7 @@
 use foldhash::HashMap;
 
 use super::field::Field;
-use super::system_map::MapEntry;
+use super::place::Place;
 
 /// The entries of a map by the names of the record and of the model. Entries are named by their
 /// position.
@@ -30,14 +30,14 @@ pub(super) enum FieldNode {
 }
 
 impl MapIndex {
-    /// The index of a map with these entries and these fields besides.
+    /// The index of a map with entries of these fields and places, and without the fields `missing`.
     #[must_use]
-    pub fn of(entries: &[MapEntry], missing: &[Field]) -> Self {
+    pub fn of<'e>(entries: impl IntoIterator<Item = (&'e Field, &'e Place)>, missing: &[Field]) -> Self {
         let mut by_member: HashMap<String, Vec<usize>> = HashMap::default();
         let mut fields = FieldGroup::default();
-        for (index, entry) in entries.iter().enumerate() {
-            by_member.entry(entry.place.member().to_owned()).or_default().push(index);
-            fields.add(&entry.field.path, FieldNode::Kept(index));
+        for (index, (field, place)) in entries.into_iter().enumerate() {
+            by_member.entry(place.member().to_owned()).or_default().push(index);
+            fields.add(&field.path, FieldNode::Kept(index));
         }
         for field in missing {
             fields.add(&field.path, FieldNode::Missing);

@@ -60,7 +60,7 @@ pub(super) fn read_map(
         model: Arc::clone(&model.name),
         system: config.name.clone(),
         collection,
-        index: MapIndex::of(&mapped, &missing),
+        index: MapIndex::of(mapped.iter().map(|entry| (&entry.field, &entry.place)), &missing),
         entries: mapped,
         missing,
         together: joined_places(model, &entries),
