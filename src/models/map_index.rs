@@ -30,7 +30,8 @@ pub(super) enum FieldNode {
 }
 
 impl MapIndex {
-    /// The index of a map with entries of these fields and places, and without the fields `missing`.
+    /// The index of a map with entries of these fields and places, which does not keep the fields
+    /// `missing`.
     #[must_use]
     pub fn of<'e>(entries: impl IntoIterator<Item = (&'e Field, &'e Place)>, missing: &[Field]) -> Self {
         let mut by_member: HashMap<String, Vec<usize>> = HashMap::default();
