@@ -24,7 +24,7 @@ pub(crate) async fn read(
     let record = session
         .read(system, id)
         .await
-        .map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
+        .map_err(|fault| session.with_last_status(system.record_error_to_problem(id, &fault)))?;
     // Without the store a read still succeeds; it then omits `pending_operation`.
     let lookup = journal.blocking_write_on(system.name.as_str(), id.as_str());
     let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).flatten();
@@ -67,7 +67,7 @@ pub(crate) async fn list(
         if fault.kind == VendorErrorKind::Rejected && after.is_some() {
             invalid_cursor()
         } else {
-            session.with_last_status(system.collection_fault_to_problem(&fault))
+            session.with_last_status(system.collection_error_to_problem(&fault))
         }
     })?;
     let ids: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();

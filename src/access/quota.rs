@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use governor::clock::Clock;
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
@@ -52,7 +53,7 @@ struct Rate {
     burst: u32,
     /// What the last request left.
     remaining: AtomicU32,
-    policy: String,
+    policy: Bytes,
 }
 
 /// A request that its caller's limits allow; it counts as in flight until it is dropped, unless it
@@ -63,7 +64,7 @@ pub struct AdmittedRequest {
     quota: Arc<CallerQuota>,
     usage: Option<RateUsage>,
     /// Whether it is in flight by itself.
-    has_place: AtomicBool,
+    has_slot: AtomicBool,
 }
 
 /// What is left of a rate.
@@ -103,8 +104,8 @@ impl CallerQuota {
 
     /// `RateLimit-Policy`, where there is a rate.
     #[must_use]
-    pub fn rate_policy(&self) -> Option<&str> {
-        self.rate.as_ref().map(|rate| rate.policy.as_str())
+    pub fn rate_policy(&self) -> Option<Bytes> {
+        self.rate.as_ref().map(|rate| rate.policy.clone())
     }
 
     /// What the last request left of the rate, where there is one.
@@ -120,7 +121,7 @@ impl CallerQuota {
     pub fn admit(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         // Dropping it gives the place back.
-        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_place: AtomicBool::new(true) };
+        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_slot: AtomicBool::new(true) };
         if self.limits.in_flight > 0 && before >= self.limits.in_flight {
             return Err(QuotaExceeded { policy: QuotaPolicy::InFlight, retry_after: IN_FLIGHT_RETRY });
         }
@@ -156,16 +157,16 @@ impl CallerQuota {
     ///
     /// # Errors
     /// The rate that it would exceed.
-    pub fn admit_in_place(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
+    pub fn admit_in_slot(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let usage = self.rate.as_ref().map(Rate::check).transpose()?;
-        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_place: AtomicBool::new(false) })
+        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_slot: AtomicBool::new(false) })
     }
 }
 
 impl AdmittedRequest {
     /// From now on the request is not in flight by itself: it only waits for others of its caller.
-    pub fn release_place(&self) {
-        if self.has_place.swap(false, Ordering::Relaxed) {
+    pub fn release_slot(&self) {
+        if self.has_slot.swap(false, Ordering::Relaxed) {
             self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -179,7 +180,7 @@ impl AdmittedRequest {
 
 impl Drop for AdmittedRequest {
     fn drop(&mut self) {
-        self.release_place();
+        self.release_slot();
     }
 }
 
@@ -189,7 +190,7 @@ impl Rate {
         let clock = TokioClock(Instant::now());
         let limiter = RateLimiter::direct_with_clock(Quota::per_second(rate).allow_burst(burst), clock);
         let (per_second, burst) = (rate.get(), burst.get());
-        let policy = format!("\"rate\";q={burst};w={}", burst.div_ceil(per_second));
+        let policy = format!("\"rate\";q={burst};w={}", burst.div_ceil(per_second)).into();
         Self { limiter: limiter.with_middleware(), clock, per_second, burst, remaining: AtomicU32::new(burst), policy }
     }
 
@@ -295,7 +296,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_admitted_request_has_the_remaining_quota() {
         let quota = quota(50, 100, 0);
-        assert_eq!(quota.rate_policy(), Some("\"rate\";q=100;w=2"));
+        assert_eq!(quota.rate_policy(), Some("\"rate\";q=100;w=2".into()));
         let mut usage = None;
         for _ in 0..58 {
             usage = quota.admit().expect("within the burst").usage();

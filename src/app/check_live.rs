@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::print_error;
-use super::live_schemas::{build_systems, choices, read_schema};
+use super::live_schemas::{build_systems, read_schema, titled_choices};
 use crate::cli::Exit;
 use crate::config::{self, Config};
-use crate::models::{Codec, MapEntry, SystemMap};
+use crate::models::{Decoded, MapEntry, SystemMap};
+use crate::record::nearest_name;
 use crate::vendors::{FieldSchema, RecordSchema};
 
 /// Compares each map with the vendor's schema. Each difference is a warning; it fails if a schema
@@ -41,7 +42,12 @@ async fn compare_all(config: &Config) -> Vec<MapMismatch> {
     for map in config.models.iter().flat_map(|model| &model.maps) {
         let at = format!("models.{}.systems.{}", map.model, map.system);
         let system = systems.iter().find(|system| system.name == map.system);
-        let (Some(system), Some(collection)) = (system, &map.collection) else { continue };
+        let Some(system) = system else { continue };
+        let Some(collection) = &map.collection else {
+            let detail = "has no collection, so that it cannot be compared".to_owned();
+            mismatches.push(MapMismatch { at, is_error: false, detail });
+            continue;
+        };
         match read_schema(system, collection).await {
             Ok(schema) => mismatches.extend(compare(map, &schema, &at)),
             Err(detail) => mismatches.push(MapMismatch { at, is_error: true, detail }),
@@ -59,7 +65,9 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
         let member = entry.place.member();
         match schema.fields.iter().find(|field| field.name == member) {
             None if schema.is_closed => {
-                mismatches.push(mismatch(key, false, format!("the system has no member {member:?}")));
+                let nearest = nearest_name(member, schema.fields.iter().map(|field| field.name.as_str()));
+                let hint = nearest.map(|nearest| format!("; nearest: {nearest:?}")).unwrap_or_default();
+                mismatches.push(mismatch(key, false, format!("the system has no member {member:?}{hint}")));
             }
             None => {}
             Some(field) => {
@@ -69,6 +77,12 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
                 if !field.is_updatable && !entry.is_read_only {
                     let detail = format!("{member:?} is read-only at the system; set read_only = true");
                     mismatches.push(mismatch(key, false, detail));
+                } else if field.is_required && field.is_creatable && entry.is_read_only {
+                    let detail =
+                        format!("a new record must have {member:?}, which callers cannot set: set it in create");
+                    if !map.create.contains_key(member) {
+                        mismatches.push(mismatch(key, false, detail));
+                    }
                 }
             }
         }
@@ -87,9 +101,9 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
     mismatches
 }
 
-/// The words of a vendor's choice that no value of the model stands for.
+/// The values of a vendor's choice that the map cannot read.
 fn unmapped_words(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
-    let Codec::Enum(words) = &entry.codec else { return Vec::new() };
-    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    choices(field).iter().map(plain).filter(|choice| words.iter().all(|one| one.word != *choice)).collect()
+    let choices = titled_choices(field).into_iter().map(|(value, _)| value);
+    let plain = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    choices.filter(|value| matches!(entry.decode(Some(value)), Decoded::Unreadable(_))).map(plain).collect()
 }

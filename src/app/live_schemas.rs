@@ -27,16 +27,29 @@ pub(super) async fn read_schema(system: &System, collection: &str) -> Result<Rec
         return Err(format!("{} does not describe its collections", system.name));
     }
     let schema = system.adapter.schema(&*system.transport, collection).await;
-    schema
-        .map_err(|fault| format!("the schema of {collection} cannot be read: {}", system.transport.redact_fault(fault)))
+    schema.map_err(|error| {
+        let problem = system.collection_error_to_problem(&error);
+        let vendor =
+            problem.vendor.and_then(|vendor| vendor.message).map(|message| format!(" (the vendor: {message})"));
+        format!("the schema of {collection} cannot be read: {}{}", problem.detail, vendor.unwrap_or_default())
+    })
 }
 
-/// The values that a field may have, where the vendor lists them.
-pub(super) fn choices(field: &FieldSchema) -> Vec<Value> {
+/// The values that a field may have, where the vendor lists them, with the titles that it gives
+/// them.
+pub(super) fn titled_choices(field: &FieldSchema) -> Vec<(Value, &str)> {
     let listed = |name: &str| field.value.get(name).and_then(Value::as_array);
-    match (listed("enum"), listed("oneOf")) {
-        (Some(values), _) => values.iter().filter(|value| !value.is_null()).cloned().collect(),
-        (None, Some(titled)) => titled.iter().filter_map(|one| one.get("const").cloned()).collect(),
+    let choices: Vec<(Value, &str)> = match (listed("enum"), listed("oneOf")) {
+        (Some(values), _) => values.iter().map(|value| (value.clone(), "")).collect(),
+        (None, Some(titled)) => {
+            let choice = |one| Some((Value::get(one, "const")?.clone(), one.get("title").map_or("", text_of)));
+            titled.iter().filter_map(choice).collect()
+        }
         (None, None) => Vec::new(),
-    }
+    };
+    choices.into_iter().filter(|(value, _)| !value.is_null()).collect()
+}
+
+fn text_of(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::print_error;
-use super::live_schemas::{build_systems, choices, read_schema};
+use super::live_schemas::{build_systems, read_schema, titled_choices};
 use crate::cli::Exit;
 use crate::config;
 use crate::vendors::{FieldSchema, RecordSchema};
@@ -25,7 +25,10 @@ pub(super) fn draft_command(path: &Path, system: &str, collection: Option<&str>)
         let systems = build_systems(&config).await?;
         let found = systems.iter().find(|one| one.name.as_str() == system);
         let found = found.ok_or_else(|| format!("no system {system:?} is configured"))?;
-        let collection = found.collection(collection).map_err(|problem| problem.detail)?;
+        let collection = found.collection(collection).map_err(|_| {
+            let form = found.adapter.capabilities().id_form;
+            format!("name a collection with --collection: what stands before the last colon in ids of the form {form}")
+        })?;
         read_schema(found, &collection).await.map(|schema| draft(system, &collection, &schema))
     });
     match drafted {
@@ -57,7 +60,8 @@ fn draft(system: &str, collection: &str, schema: &RecordSchema) -> String {
         "# A draft from the schema of {title}. Rename the fields, remove those that callers do not need, and\n\
          # give values the form that callers should see; the guide to models lists the codecs.\n\
          [models.draft]\ntitle = {title}\n\n[models.draft.fields]\n{fields}\n[models.draft.systems.{system}]\n\
-         collection = {collection}\n\n[models.draft.systems.{system}.map]\n{map}",
+         collection = {collection}\n{create}\n[models.draft.systems.{system}.map]\n{map}",
+        create = draft_create(schema),
         title = quote_toml(&schema.title),
         collection = quote_toml(collection)
     )
@@ -72,34 +76,88 @@ struct DraftField {
 }
 
 fn draft_field(field: &FieldSchema) -> DraftField {
-    let word = field.value.get("type").and_then(Value::as_str);
-    let word = word.filter(|word| matches!(*word, "integer" | "number" | "boolean")).unwrap_or("string");
-    let values: Vec<String> = choices(field).iter().filter_map(Value::as_str).map(quote_toml).collect();
-    let mut declared = format!("type = \"{word}\"");
-    if word == "string" && !values.is_empty() {
-        declared.extend([", enum = [", &values.join(", "), "]"]);
-    }
-    if let Some(format @ ("email" | "date" | "date-time")) = field.value.get("format").and_then(Value::as_str) {
-        declared.extend([", format = \"", format, "\""]);
-    }
-    if let Some(max) = field.value.get("maxLength").and_then(Value::as_u64).filter(|_| word == "string") {
-        declared.extend([", max_length = ", &max.to_string()]);
-    }
-    let is_nested = matches!(field.value.get("type").and_then(Value::as_str), Some("object" | "array"));
+    let types = json_types(field);
+    let (declared, codec) = declare(field, &types);
+    let is_nested = matches!(types.first(), Some(&("object" | "array")));
     let at = if field.name.starts_with('/') {
         format!("/{}", field.name.replace('~', "~0").replace('/', "~1"))
     } else {
         field.name.clone()
     };
-    let entry =
-        if field.is_updatable { quote_toml(&at) } else { format!("{{ at = {}, read_only = true }}", quote_toml(&at)) };
-    let comment = match (is_nested, field.is_required) {
-        (true, _) => "   # holds more than one value: name a place below it, such as \"/member/name\"",
-        (false, true) => "   # a new record must have it",
-        (false, false) => "",
+    let read_only = if field.is_updatable { "" } else { ", read_only = true" };
+    let entry = match (codec.as_str(), read_only) {
+        ("", "") => quote_toml(&at),
+        _ => format!("{{ at = {}{codec}{read_only} }}", quote_toml(&at)),
+    };
+    let vendor_type = field.vendor.get("type").and_then(Value::as_str).unwrap_or_default();
+    let is_plain_text = declared == "type = \"string\"";
+    let comment = if is_nested {
+        "   # holds more than one value: name a place below it, such as \"/member/name\""
+    } else if is_plain_text && vendor_type.to_ascii_lowercase().contains("date") {
+        "   # a date or a time: give its form, such as date = \"MM/dd/yyyy\" or datetime = \"iso\""
+    } else if field.is_required {
+        "   # a new record must have it"
+    } else {
+        ""
     };
     let off = if is_nested { "# " } else { "" };
     DraftField { off, declared: format!("{{ {declared} }}"), entry, comment }
+}
+
+/// The types of a field's values, without null.
+fn json_types(field: &FieldSchema) -> Vec<&str> {
+    let types = match field.value.get("type") {
+        Some(Value::Array(types)) => types.iter().filter_map(Value::as_str).collect(),
+        Some(Value::String(one)) => vec![one.as_str()],
+        _ => Vec::new(),
+    };
+    types.into_iter().filter(|one| *one != "null").collect()
+}
+
+/// The keys that declare the field, and those of its codec.
+fn declare(field: &FieldSchema, types: &[&str]) -> (String, String) {
+    let choices = titled_choices(field);
+    if types == ["boolean", "integer"] {
+        let codec = ", boolean = { true = [true, 1], false = [false, 0] }";
+        return ("type = \"boolean\"".to_owned(), codec.to_owned());
+    }
+    if choices.iter().any(|(value, title)| value.is_number() && !title.is_empty()) {
+        let words: Vec<String> = choices.iter().map(|(_, title)| quote_toml(&snake_case(title))).collect();
+        let pairs: Vec<String> =
+            choices.iter().zip(&words).map(|((value, _), word)| format!("{value} = {word}")).collect();
+        let declared = format!("type = \"string\", enum = [{}]", words.join(", "));
+        return (declared, format!(", enum = {{ {} }}", pairs.join(", ")));
+    }
+    let word = types.first().filter(|word| matches!(**word, "integer" | "number" | "boolean")).unwrap_or(&"string");
+    let mut declared = format!("type = \"{word}\"");
+    let values: Vec<String> = choices.iter().filter_map(|(value, _)| value.as_str()).map(quote_toml).collect();
+    if *word == "string" && !values.is_empty() {
+        declared.extend([", enum = [", &values.join(", "), "]"]);
+    }
+    if let Some(format @ ("email" | "date" | "date-time")) = field.value.get("format").and_then(Value::as_str) {
+        declared.extend([", format = \"", format, "\""]);
+    }
+    if let Some(max) = field.value.get("maxLength").and_then(Value::as_u64).filter(|_| *word == "string") {
+        declared.extend([", max_length = ", &max.to_string()]);
+    }
+    (declared, String::new())
+}
+
+/// What a new record must have besides the mapped fields, as a line that is off.
+fn draft_create(schema: &RecordSchema) -> String {
+    let is_unmapped = |field: &&FieldSchema| field.is_required && field.is_creatable && !field.is_updatable;
+    let missing: Vec<String> =
+        schema.fields.iter().filter(is_unmapped).map(|field| format!("{} = \"…\"", toml_key(&field.name))).collect();
+    if missing.is_empty() {
+        return String::new();
+    }
+    format!("# A new record must have these as well; give their values:\n# create = {{ {} }}\n", missing.join(", "))
+}
+
+/// A key of TOML.
+fn toml_key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_bare { name.to_owned() } else { quote_toml(name) }
 }
 
 /// A basic string of TOML.

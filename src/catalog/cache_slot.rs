@@ -74,14 +74,14 @@ impl<T> CacheSlot<T> {
                 Ok(loaded)
             }
             Err(fault) => {
-                self.note_failure(fault.clone());
+                self.record_failure(fault.clone());
                 Err(fault)
             }
         }
     }
 
     /// Remembers that the value cannot be read at the moment.
-    pub(super) fn note_failure(&self, fault: VendorError) {
+    pub(super) fn record_failure(&self, fault: VendorError) {
         self.set_failure(Some((Instant::now(), fault)));
     }
 

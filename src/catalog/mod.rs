@@ -200,7 +200,7 @@ impl Catalog {
         if let Ok(loaded) = timeout_at(requester.deadline, reading).await {
             loaded.map(|loaded| Arc::clone(&loaded.value))
         } else {
-            slot.note_failure(timeout_fault());
+            slot.record_failure(timeout_fault());
             Err(timeout_fault())
         }
     }

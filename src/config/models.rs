@@ -38,8 +38,14 @@ fn read_model(name: &str, table: TableReader<'_>, systems: &[SystemConfig]) -> O
     let fields: Vec<Field> =
         fields_table.entries().into_iter().filter_map(|(name, value)| field::read_field(name, &value)).collect();
     check_nesting(&fields, &fields_table);
+    if fields_table.entries().is_empty() {
+        table.error("fields", "declares no field", "one field or more, such as name = { type = \"string\" }");
+    }
     let mut model = Model { name: name.into(), title, fields, maps: Vec::new(), together: read_together(&table) };
     let maps = table.table("systems");
+    if maps.entries().is_empty() {
+        table.error("systems", "names no system", "one table [models.NAME.systems.SYSTEM] or more");
+    }
     for (system, value) in maps.entries() {
         let Some(map) = map::read_map(&model, system, &value, systems) else { continue };
         model.maps.push(Arc::new(map));

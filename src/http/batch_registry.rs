@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn all_batches_together_have_so_much_memory() {
+    fn batches_share_one_memory_limit() {
         let registry = Arc::new(BatchRegistry::default());
         let huge = registry.reserve(MAX_BYTES).expect("it is the only one");
         assert!(registry.reserve(1).is_none());

@@ -177,7 +177,7 @@ impl RequestContext {
     ///
     /// # Errors
     /// As [`caller`](Self::caller).
-    pub(super) fn op_context(&self) -> Result<CallerContext, Problem> {
+    pub(super) fn caller_context(&self) -> Result<CallerContext, Problem> {
         let share = self.caller()?.share();
         Ok(CallerContext {
             caller: self.caller()?.name().clone(),
@@ -206,7 +206,7 @@ impl RequestContext {
         &self,
         read: impl Future<Output = Result<T, JournalError>>,
     ) -> Result<T, Problem> {
-        self.before_deadline(read).await?.map_err(|error| journal_unavailable(&error))
+        self.before_deadline(read).await?.map_err(|error| journal_unreadable(&error))
     }
 
     /// Waits for the store, at most until the request's deadline.
@@ -222,7 +222,7 @@ impl RequestContext {
 }
 
 /// 503 for a store that cannot be read.
-pub(super) fn journal_unavailable(error: &JournalError) -> Problem {
+pub(super) fn journal_unreadable(error: &JournalError) -> Problem {
     let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read at the moment");
     problem.retry_after(Duration::from_secs(2)).with_cause(error)
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::request_target::percent_decode;
 use super::state::ApiState;
-use crate::system::{ReadShare, System};
+use crate::system::{SharedReadTicket, System};
 
 /// Segments of a path by their names in its route, as they were sent.
 pub(super) type PathParams = Vec<(&'static str, String)>;
@@ -25,7 +25,7 @@ pub(super) struct ItemRequest {
     /// What the ledger calls the item: `{request id}/{item id}`.
     pub(super) name: Arc<str>,
     /// Its part in the reads that the items of its batch share.
-    pub(super) reads: Option<ReadShare>,
+    pub(super) reads: Option<SharedReadTicket>,
     /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
     pub(super) key: Option<String>,
     /// Whether its batch is in the journal.

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::models::{ModelPatch, SystemMap, document_etag, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, Precondition, RecordId, json_pointer,
+    EntityTag, FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, Precondition, RecordId,
     percent_encode_id, sha256,
 };
 use crate::system::{RecordPage, RecordView, System, join_errors};
@@ -50,7 +50,7 @@ impl Representation {
     /// The representation of a model's name, which is empty for records.
     ///
     /// # Errors
-    /// As [`of`](Self::of).
+    /// As [`from_path`](Self::from_path).
     pub(super) fn of_model(api: &ApiState, name: &str, system: &System) -> Result<Self, Problem> {
         if name.is_empty() {
             return Ok(Self::Record);
@@ -379,5 +379,5 @@ fn to_record_id(id: &str) -> Option<RecordId> {
 
 /// The pointer to the schema of a model.
 pub(super) fn schema_path(model: &str) -> String {
-    json_pointer("", &["models", model, "schema"])
+    format!("/models/{model}/schema")
 }

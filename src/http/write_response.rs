@@ -97,6 +97,9 @@ fn redact_record(success: &mut WriteSuccess) {
     }
 }
 
+/// The members of a problem that show the record's state, in its document.
+const RECORD_MEMBERS: [&str; 3] = ["current_etag", "changed", "overlap"];
+
 fn redact_problem(problem: &mut Problem) {
     problem.current_etag = None;
     problem.changed.clear();
@@ -177,7 +180,7 @@ fn returned_operation(
     if !context.can_read(&operation.system)? {
         operation.etag = None;
         if let Some(problem) = operation.problem.as_mut().and_then(Value::as_object_mut) {
-            problem.retain(|name, _| !matches!(name.as_str(), "current_etag" | "changed"));
+            problem.retain(|name, _| !RECORD_MEMBERS.contains(&name.as_str()));
         }
     }
     Ok(operation)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::error::DbError;
 use super::model::IdempotencyClaim;
 use super::readers::Reader;
-use super::sql::{Row, Value};
+use super::sql::{Row, SqlValue};
 use crate::record::OperationId;
 
 /// One row of an asynchronous batch.
@@ -65,7 +65,7 @@ pub(super) const DELETED_AT_ONCE: i64 = 10;
 pub(super) async fn rows(reader: &Reader, id: Arc<str>, from: i64, limit: i64) -> Result<Vec<BatchRow>, DbError> {
     let statement = "SELECT item, status, request, response FROM batch_row
         WHERE id = ?1 AND item >= ?2 ORDER BY item LIMIT ?3";
-    let params = [Value::Text(id.to_string()), Value::Int(from), Value::Int(limit)];
+    let params = [SqlValue::Text(id.to_string()), SqlValue::Int(from), SqlValue::Int(limit)];
     let row = |mut row: Row| {
         Ok(BatchRow {
             id: Arc::clone(&id),
@@ -81,21 +81,21 @@ pub(super) async fn rows(reader: &Reader, id: Arc<str>, from: i64, limit: i64) -
 /// How many items of a batch have each status.
 pub(super) async fn counts(reader: &Reader, id: &str) -> Result<Vec<(i64, i64)>, DbError> {
     let statement = "SELECT status, count(*) FROM batch_row WHERE id = ?1 AND item >= 0 GROUP BY status";
-    let rows = reader.select(statement, &[Value::Text(id.to_owned())]).await?;
+    let rows = reader.select(statement, &[SqlValue::Text(id.to_owned())]).await?;
     rows.into_iter().map(|mut row| Ok((row.int(0)?, row.int(1)?))).collect()
 }
 
 /// The batches that are not over, oldest first.
 pub(super) async fn open(reader: &Reader, limit: i64) -> Result<Vec<String>, DbError> {
     let statement = "SELECT id FROM batch_row WHERE item = -1 AND status = 1 ORDER BY id LIMIT ?1";
-    let rows = reader.select(statement, &[Value::Int(limit)]).await?;
+    let rows = reader.select(statement, &[SqlValue::Int(limit)]).await?;
     rows.into_iter().map(|mut row| row.text(0)).collect()
 }
 
 /// How many bytes of requests a batch has, about.
 pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     let statement = "SELECT CAST(coalesce(sum(length(request)), 0) AS BIGINT) FROM batch_row WHERE id = ?1";
-    let mut rows = reader.select(statement, &[Value::Text(id.to_owned())]).await?;
+    let mut rows = reader.select(statement, &[SqlValue::Text(id.to_owned())]).await?;
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
@@ -108,11 +108,11 @@ pub(super) async fn claimed_keys(
     prefix: &str,
     keys: &[String],
 ) -> Result<HashMap<String, OperationId>, DbError> {
-    let caller = Value::Text(caller.to_owned());
+    let caller = SqlValue::Text(caller.to_owned());
     let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
-    let mut rows = reader.select(statement, &[caller.clone(), Value::Text(prefix.to_owned())]).await?;
+    let mut rows = reader.select(statement, &[caller.clone(), SqlValue::Text(prefix.to_owned())]).await?;
     for key in keys {
-        rows.extend(reader.select(KEY, &[caller.clone(), Value::Text(key.clone())]).await?);
+        rows.extend(reader.select(KEY, &[caller.clone(), SqlValue::Text(key.clone())]).await?);
     }
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }
@@ -123,6 +123,6 @@ pub(super) async fn claiming_operation(
     caller: &str,
     key: &str,
 ) -> Result<Option<OperationId>, DbError> {
-    let mut rows = reader.select(KEY, &[Value::Text(caller.to_owned()), Value::Text(key.to_owned())]).await?;
+    let mut rows = reader.select(KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
     rows.first_mut().map(|row| row.operation(1)).transpose()
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::error::DbError;
 use super::query::{Page, SortOrder};
 use super::readers::Reader;
-use super::sql::{Row, Value};
+use super::sql::{Row, SqlValue};
 
 /// About the most rows that one list call reads: a page may be short, but it is never slow.
 /// Tests use a small number.
@@ -14,14 +14,14 @@ pub(super) const MAX_SCANNED_ROWS: usize = if cfg!(test) { 100 } else { 20_000 }
 const MAX_CHUNK: usize = 2000;
 
 /// Where the rows come from. The first column is `e.seq`, the position of a row.
-pub(super) struct Source {
+pub(super) struct PageSource {
     /// `SELECT … FROM … WHERE …`; `params` are `?4` and so on.
     pub(super) select: String,
-    pub(super) params: Vec<Value>,
+    pub(super) params: Vec<SqlValue>,
 }
 
 /// What a page is made of.
-pub(super) struct Request {
+pub(super) struct PageRequest {
     /// The positions to read, oldest first.
     pub(super) ranges: Vec<Range<i64>>,
     pub(super) order: SortOrder,
@@ -30,7 +30,7 @@ pub(super) struct Request {
     pub(super) limit: usize,
 }
 
-impl Request {
+impl PageRequest {
     /// The ranges in the order of the list, without what comes before `after`.
     fn ranges(&self) -> Vec<Range<i64>> {
         let mut ranges = self.ranges.clone();
@@ -56,7 +56,7 @@ fn skip_to(range: &mut Range<i64>, order: SortOrder, after: i64) {
 }
 
 /// The statement that reads the rows from `?1` to before `?2`, at most `?3` of them.
-pub(super) fn list_statement(source: &Source, order: SortOrder) -> String {
+pub(super) fn list_statement(source: &PageSource, order: SortOrder) -> String {
     let direction = if order == SortOrder::Descending { "DESC" } else { "ASC" };
     format!("{} AND e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq {direction} LIMIT ?3", source.select)
 }
@@ -64,8 +64,8 @@ pub(super) fn list_statement(source: &Source, order: SortOrder) -> String {
 /// Reads a page. `decode` returns the position of a row, and the item if it belongs in the list.
 pub(super) async fn read_page<T>(
     reader: &Reader,
-    source: &Source,
-    request: &Request,
+    source: &PageSource,
+    request: &PageRequest,
     mut decode: impl FnMut(Row) -> Result<(i64, Option<T>), DbError>,
 ) -> Result<Page<T, i64>, DbError> {
     let statement = list_statement(source, request.order);
@@ -74,7 +74,7 @@ pub(super) async fn read_page<T>(
     for mut range in request.ranges() {
         loop {
             let chunk_size = i64::try_from(chunk).unwrap_or(i64::MAX);
-            let mut params = vec![Value::Int(range.start), Value::Int(range.end), Value::Int(chunk_size)];
+            let mut params = vec![SqlValue::Int(range.start), SqlValue::Int(range.end), SqlValue::Int(chunk_size)];
             params.extend_from_slice(&source.params);
             let rows = reader.select(&statement, &params).await?;
             let is_last = rows.len() < chunk;

@@ -41,7 +41,8 @@ pub(super) struct EntryKeys {
     pub(super) operation: Uuid,
     pub(super) system: Arc<str>,
     pub(super) record: Option<Arc<str>>,
-    /// In an outcome, the number of the intent; 0 in the entry of a cut.
+    /// In an outcome, the number of the intent; in a verdict on an operation that had ended, that
+    /// number negated; 0 in the entry of a cut.
     pub(super) intent: Option<i64>,
 }
 
@@ -138,15 +139,37 @@ pub(super) struct ChangeSet {
 impl ChangeSet {
     /// Whether nothing but leases has changed.
     pub(super) fn is_only_leases(&self) -> bool {
-        !self.heartbeat
-            && self.entries.is_empty()
-            && self.adopted.is_empty()
-            && self.interim.is_empty()
-            && self.key_updates.is_empty()
-            && self.tokens.is_empty()
-            && self.warnings.is_empty()
-            && self.shown.is_empty()
-            && self.batch_rows.is_empty()
+        let Self {
+            // These come only with an entry of the ledger.
+            feed: _,
+            clock_step: _,
+            cut: _,
+            begun: _,
+            ended: _,
+            details: _,
+            verdicts: _,
+            leases: _,
+            entries,
+            adopted,
+            interim,
+            warnings,
+            key_updates,
+            key_claims,
+            tokens,
+            shown,
+            batch_rows,
+            heartbeat,
+        } = self;
+        !heartbeat
+            && entries.is_empty()
+            && adopted.is_empty()
+            && interim.is_empty()
+            && key_updates.is_empty()
+            && key_claims.is_empty()
+            && tokens.is_empty()
+            && warnings.is_empty()
+            && shown.is_empty()
+            && batch_rows.is_empty()
     }
 
     /// Saves rows of a batch; each replaces an earlier one that has not ended.

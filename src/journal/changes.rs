@@ -4,13 +4,13 @@
 
 use std::ops::Range;
 
-use super::bounded_page::{Request, Source, read_page};
+use super::bounded_page::{PageRequest, PageSource, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::LedgerEvent;
 use super::query::SortOrder;
 use super::readers::Reader;
-use super::sql::{Row, Value};
+use super::sql::{Row, SqlValue};
 use super::time_search::ranges_of_time;
 use crate::metrics::ChangeType;
 use crate::record::{Action, OperationId, OperationState};
@@ -116,7 +116,7 @@ pub(super) async fn read(
         ChangeStart::After(position) => position,
     };
     let range = after.saturating_add(1)..head + 1;
-    let request = Request { ranges: vec![range], order: SortOrder::Ascending, after: None, limit: query.limit };
+    let request = PageRequest { ranges: vec![range], order: SortOrder::Ascending, after: None, limit: query.limit };
     let page = read_page(reader, &source(query), &request, |row| decode(row, query)).await?;
     let at_end = page.next.is_none();
     let next = page.next.unwrap_or(head.max(after));
@@ -127,13 +127,13 @@ pub(super) async fn read(
     Ok(ChangeRead::Page(ChangePage { items: page.items, start: after, next, at_end }))
 }
 
-fn source(query: &ChangeQuery) -> Source {
+fn source(query: &ChangeQuery) -> PageSource {
     let select = "SELECT e.seq, e.entry FROM ledger e WHERE e.intent <> 0".to_owned();
     match &query.record {
         Some(record) => {
-            Source { select: format!("{select} AND e.record = ?4"), params: vec![Value::Text(record.clone())] }
+            PageSource { select: format!("{select} AND e.record = ?4"), params: vec![SqlValue::Text(record.clone())] }
         }
-        None => Source { select, params: Vec::new() },
+        None => PageSource { select, params: Vec::new() },
     }
 }
 

@@ -8,7 +8,8 @@ use super::batches::{BatchKey, BatchRow};
 use super::error::JournalError;
 use super::ledger::Hash;
 use super::model::{
-    BeginResult, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome,
+    BeginResult, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation,
+    Outcome,
 };
 use super::verdict::{Verdict, VerdictResult};
 use crate::record::{OperationId, OperationState};
@@ -36,6 +37,11 @@ pub(super) enum Command {
         replay_json: Option<String>,
     },
     Finish(Arc<Outcome>),
+    /// Stores what a key replays whose write changed nothing and has no operation.
+    StoreReplay {
+        claim: IdempotencyClaim,
+        replay_json: Arc<str>,
+    },
     /// Ends an operation whose caller never received `Started`: the vendor was not called.
     CancelUnclaimed(OperationId),
     Adopt {
@@ -44,7 +50,7 @@ pub(super) enum Command {
     /// Records the outcome of an operation that has ended `unknown` or does not end.
     RecordVerdict(Arc<Verdict>),
     /// Compares what was found out with the verdict on the operation.
-    NoteOtherwise {
+    WarnContradictedVerdict {
         operation: OperationId,
         found: OperationState,
     },
@@ -88,11 +94,13 @@ pub(super) enum CommandResult {
     Renewed(bool),
     /// Whether the lease was held.
     BatchRowsSaved(bool),
+    /// The state of the key if another request has it.
+    ReplayStored(Option<IdempotencyState>),
     /// The state of the batch's key if it is not stored.
     BatchStored(Option<IdempotencyState>),
     Begun(BeginResult, Option<CancelUnclaimedGuard>),
     /// The operation has begun, and another replica has it now.
-    Taken,
+    OwnedElsewhere,
     Adopted(Vec<OrphanedOperation>),
     /// Whether this outcome is the operation's final one.
     Finished(bool),
@@ -103,7 +111,13 @@ pub(super) enum CommandResult {
 impl CommandResult {
     /// Whether a `Begin`, or rows of a batch, are in the database once this is committed.
     pub(super) fn changes_state(&self) -> bool {
-        matches!(self, Self::Begun(BeginResult::Started, _) | Self::BatchRowsSaved(true) | Self::BatchStored(None))
+        matches!(
+            self,
+            Self::Begun(BeginResult::Started, _)
+                | Self::ReplayStored(None)
+                | Self::BatchRowsSaved(true)
+                | Self::BatchStored(None)
+        )
     }
 }
 

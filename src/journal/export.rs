@@ -20,7 +20,7 @@ use super::ledger::{Hash, chain_hash, rfc3339};
 use super::model::JournalSettings;
 use super::operations::ceil_ms;
 use super::readers::Reader;
-use super::sql::Value;
+use super::sql::SqlValue;
 use super::verify::{Chain, ChainStart, SELECT_ROWS, open_reader, parse_hash};
 
 /// How many entries are in memory at once.
@@ -103,7 +103,7 @@ async fn write_entries(reader: &Reader, until: Timestamp, file: File) -> Result<
     let (mut out, mut last_at) = (BufWriter::new(file), None);
     'chunks: loop {
         let limit = i64::try_from(CHUNK).unwrap_or(i64::MAX);
-        let rows = reader.select(SELECT_ROWS, &[Value::Int(chain.last + 1), Value::Int(limit)]).await?;
+        let rows = reader.select(SELECT_ROWS, &[SqlValue::Int(chain.last + 1), SqlValue::Int(limit)]).await?;
         let is_last = rows.len() < CHUNK;
         for row in rows {
             let (at, json, prev) = (row.peek_int(1)?, row.peek_text(6)?, const_hex::encode(chain.head));
@@ -175,7 +175,7 @@ async fn check_export(reader: &Reader, until: Timestamp, path: &Path) -> Result<
         }
         if rows.len() == 0 {
             let limit = i64::try_from(CHUNK).unwrap_or(i64::MAX);
-            let params = [Value::Int(kept.last + 1), Value::Int(limit)];
+            let params = [SqlValue::Int(kept.last + 1), SqlValue::Int(limit)];
             rows = reader.select(SELECT_ROWS, &params).await?.into_iter();
         }
         let Some(row) = rows.next() else { return Err(file.foreign_file_error("the ledger has no such entry")) };

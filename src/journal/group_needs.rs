@@ -62,7 +62,7 @@ impl GroupNeeds {
                     self.retried.push(intent.operation.clone());
                 }
             }
-            Command::StoreBatch { key: Some(BatchKey { claim, .. }), .. } => {
+            Command::StoreReplay { claim, .. } | Command::StoreBatch { key: Some(BatchKey { claim, .. }), .. } => {
                 self.keys.push((claim.caller.as_str().into(), claim.key.as_str().into()));
             }
             Command::SaveInterim { operation, .. } | Command::CancelUnclaimed(operation) => {
@@ -82,7 +82,7 @@ impl GroupNeeds {
                 self.unclaimed = unclaimed.to_vec();
             }
             Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
-            Command::NoteOtherwise { operation, .. } => self.open.push(operation.clone()),
+            Command::WarnContradictedVerdict { operation, .. } => self.open.push(operation.clone()),
             Command::Cut { .. }
             | Command::StoreBatch { key: None, .. }
             | Command::SaveBatchRows { lease: None, .. }

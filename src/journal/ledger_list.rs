@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::bounded_page::{Request, Source, read_page};
+use super::bounded_page::{PageRequest, PageSource, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::{GENESIS, LedgerEntry, LedgerEvent};
 use super::operations::ceil_ms;
 use super::query::{LedgerQuery, Page};
 use super::readers::Reader;
-use super::sql::{Row, Value, operation_uuid};
+use super::sql::{Row, SqlValue, operation_uuid};
 use super::time_search::ranges_of_time;
 use crate::record::OperationId;
 
@@ -23,7 +23,7 @@ pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page
     if let Some(operation) = &query.operation {
         ranges = entries_of(reader, operation, &ranges).await?;
     }
-    let request = Request { ranges, order: query.order, after: query.after_seq, limit: query.limit };
+    let request = PageRequest { ranges, order: query.order, after: query.after_seq, limit: query.limit };
     let matches = |entry: &LedgerEntry| {
         (query.systems.contains(&entry.system) || query.includes_cuts && entry.event == LedgerEvent::Cut)
             && query.record.as_ref().is_none_or(|record| entry.record.as_ref() == Some(record))
@@ -37,12 +37,14 @@ pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page
     .await
 }
 
-pub(super) fn source(query: &LedgerQuery) -> Source {
+pub(super) fn source(query: &LedgerQuery) -> PageSource {
     let select = "SELECT e.seq, e.hash, e.entry, coalesce(p.hash, c.hash) FROM ledger e
         LEFT JOIN ledger p ON p.seq = e.seq - 1 LEFT JOIN ledger_cut c ON c.seq = e.seq - 1 WHERE";
     match &query.record {
-        Some(record) => Source { select: format!("{select} e.record = ?4"), params: vec![Value::Text(record.clone())] },
-        None => Source { select: format!("{select} 1 = 1"), params: Vec::new() },
+        Some(record) => {
+            PageSource { select: format!("{select} e.record = ?4"), params: vec![SqlValue::Text(record.clone())] }
+        }
+        None => PageSource { select: format!("{select} 1 = 1"), params: Vec::new() },
     }
 }
 
@@ -55,7 +57,7 @@ async fn entries_of(
     let statement = "SELECT abs(intent), seq FROM ledger WHERE operation = ?1 AND intent IS NOT NULL
                      UNION ALL SELECT seq, NULL FROM running WHERE operation = ?1";
     let mut found = Vec::new();
-    for mut row in reader.select(statement, &[Value::Id(operation_uuid(operation))]).await? {
+    for mut row in reader.select(statement, &[SqlValue::Id(operation_uuid(operation))]).await? {
         found.push(row.int(0)?);
         found.extend(row.opt_int(1)?);
     }

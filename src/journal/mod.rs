@@ -1,5 +1,6 @@
 //! The durable journal of operations, idempotency keys, leases and the ledger (contract 4.3 to 4.5,
-//! 4.9, 5), in SQLite (one file, one process) or PostgreSQL (shared by replicas). Its parts:
+//! 4.9, 5), in SQLite (one file, one process) or PostgreSQL (shared by replicas). For operators it
+//! is the store (`[store]` of the configuration). Its parts:
 //!
 //! - Each call on a [`Journal`] (`handle`) becomes a command (`command`) in the queue of the one
 //!   writer, which runs on the journal's own thread (`journal_thread`, `shared`).
@@ -16,7 +17,7 @@
 //! - An asynchronous batch is rows of texts (`batches`), and the lease of its id names who runs it.
 //! - Expired rows are deleted between groups. The ledger keeps all its entries.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
-//!   retries (`writer/recovery`). After a crash the next start, or another replica, adopts the
+//!   retries (`writer/outage`). After a crash the next start, or another replica, adopts the
 //!   operations that still run.
 //! - Reads have connections of their own (`readers`) and the same statements on both databases
 //!   (`sql`): operations (`operations`) and entries (`ledger_list`) in pages (`query`,

@@ -1,13 +1,13 @@
 //! Operations, read from the ledger: the intent, its outcome if there is one, and what the ledger
 //! does not hold.
 
-use super::bounded_page::{Request, Source, read_page};
+use super::bounded_page::{PageRequest, PageSource, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::rfc3339;
 use super::query::{OperationQuery, Page};
 use super::readers::Reader;
-use super::sql::{Row, Value, operation_uuid};
+use super::sql::{Row, SqlValue, operation_uuid};
 use super::time_search::ranges_of_time;
 use crate::record::{Action, ObservedState, Operation, OperationId, OperationState};
 
@@ -31,7 +31,7 @@ pub(super) async fn operation(reader: &Reader, id: &OperationId, cutoff_ms: i64)
          UNION ALL SELECT i.seq, {COLUMNS} FROM ledger o JOIN ledger i ON i.seq = o.intent
          LEFT JOIN operation_detail d ON d.seq = i.seq WHERE o.operation = ?1 AND o.intent > 0"
     );
-    let rows = reader.select(&statement, &[Value::Id(operation_uuid(id))]).await?;
+    let rows = reader.select(&statement, &[SqlValue::Id(operation_uuid(id))]).await?;
     let cutoff = rfc3339(cutoff_ms);
     match rows.into_iter().next() {
         Some(row) => Ok(Some(decode(row)?.1).filter(|operation| is_kept(operation, &cutoff))),
@@ -57,7 +57,7 @@ pub(super) async fn operations(
         None => None,
     };
     let latest = until.map(|until| if query.record.is_some() { until.saturating_add(MAX_RUN_MS) } else { until });
-    let request = Request {
+    let request = PageRequest {
         ranges: ranges_of_time(reader, since.max(oldest), latest).await?,
         order: query.order,
         after: query.after,
@@ -97,8 +97,8 @@ pub(super) async fn unresolved_creates(
              (d.state = 'unknown' OR (d.state = 'applied' AND d.verdict IS NOT NULL AND d.record IS NULL))
          LIMIT ?4";
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let (system, create) = (Value::Text(system.to_owned()), Value::Text(Action::Create.as_str().to_owned()));
-    let rows = reader.select(statement, &[system, create, Value::Int(first), Value::Int(limit)]).await?;
+    let (system, create) = (SqlValue::Text(system.to_owned()), SqlValue::Text(Action::Create.as_str().to_owned()));
+    let rows = reader.select(statement, &[system, create, SqlValue::Int(first), SqlValue::Int(limit)]).await?;
     let decode =
         |mut row: Row| Ok((row.operation(0)?, row.opt_bytes(1)?.and_then(|json| String::from_utf8(json).ok())));
     rows.into_iter().map(decode).collect()
@@ -118,30 +118,30 @@ pub(super) fn ceil_ms(time: jiff::Timestamp) -> i64 {
 }
 
 /// The shortest walk that meets all matches.
-pub(super) fn source(query: &OperationQuery) -> Source {
+pub(super) fn source(query: &OperationQuery) -> PageSource {
     match (&query.record, query.state) {
         // A create is met by its outcome, or by a later verdict, which reveals the record.
-        (Some(record), _) => Source {
+        (Some(record), _) => PageSource {
             select: format!(
                 "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = coalesce(abs(e.intent), e.seq) {ENDING}
                  WHERE e.record = ?4 AND (e.intent IS NULL OR i.record IS NULL)"
             ),
-            params: vec![Value::Text(record.clone())],
+            params: vec![SqlValue::Text(record.clone())],
         },
-        (None, Some(OperationState::Running)) => Source {
+        (None, Some(OperationState::Running)) => PageSource {
             select: format!(
                 "SELECT e.seq, {COLUMNS} FROM running e JOIN ledger i ON i.seq = e.seq {ENDING} WHERE 1 = 1"
             ),
             params: Vec::new(),
         },
-        (None, Some(state @ (OperationState::Unknown | OperationState::NotApplied))) => Source {
+        (None, Some(state @ (OperationState::Unknown | OperationState::NotApplied))) => PageSource {
             select: format!(
                 "SELECT e.seq, {COLUMNS} FROM operation_detail e JOIN ledger i ON i.seq = e.seq {ENDING}
                  WHERE e.state <> 'applied' AND e.state = ?4"
             ),
-            params: vec![Value::Text(state.as_str().to_owned())],
+            params: vec![SqlValue::Text(state.as_str().to_owned())],
         },
-        (None, Some(OperationState::Applied) | None) => Source {
+        (None, Some(OperationState::Applied) | None) => PageSource {
             select: format!(
                 "SELECT e.seq, {COLUMNS} FROM ledger e JOIN ledger i ON i.seq = e.seq {ENDING} WHERE e.intent IS NULL"
             ),
@@ -198,7 +198,7 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
 pub(super) async fn count_running(reader: &Reader, owner: Option<String>) -> Result<i64, DbError> {
     let owner = owner.unwrap_or_default();
     let statement = "SELECT count(*) FROM running WHERE ?1 = '' OR owner = ?1";
-    let rows = reader.select(statement, &[Value::Text(owner)]).await?;
+    let rows = reader.select(statement, &[SqlValue::Text(owner)]).await?;
     rows.into_iter().next().map_or(Ok(0), |mut row| row.int(0))
 }
 
@@ -210,6 +210,6 @@ pub(super) async fn blocking_writes_of_others(
     let statement = "SELECT system, record, operation FROM running WHERE owner <> ?1 AND record IS NOT NULL
         AND (is_async = 1 OR interim = ?2 OR first_adopted IS NOT NULL)";
     let unknown = super::model::InterimResponse::Unknown.code();
-    let rows = reader.select(statement, &[Value::Text(instance.to_owned()), Value::Int(unknown)]).await?;
+    let rows = reader.select(statement, &[SqlValue::Text(instance.to_owned()), SqlValue::Int(unknown)]).await?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?, row.operation(2)?))).collect()
 }

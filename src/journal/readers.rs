@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::error::DbError;
 use super::postgres::PostgresServer;
 use super::shared::Shared;
-use super::sql::{Row, Value};
+use super::sql::{Row, SqlValue};
 use super::sqlite::SqliteFile;
 
 /// The longest a read of PostgreSQL may take.
@@ -35,7 +35,7 @@ pub(super) enum Reader {
 impl Reader {
     /// Executes a query whose parameters are `?1`, `?2` and so on. PostgreSQL plans it again each
     /// time, in the one round trip that it takes.
-    pub(super) async fn select(&self, statement: &str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+    pub(super) async fn select(&self, statement: &str, params: &[SqlValue]) -> Result<Vec<Row>, DbError> {
         match self {
             Self::Sqlite(connection) => {
                 let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use super::error::DbError;
 use super::model::{Intent, InterimResponse, OrphanedOperation};
 use super::sql::Row;
 use super::writer_rows::{
-    EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, OpenOperation, RunningOperation, StoredOperation,
+    EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, RunningOperation, StoredOperation, VerdictTarget,
 };
 use crate::record::{Action, OperationState};
 
@@ -20,8 +20,8 @@ pub(super) const SELECT_RUNNING: &str = "SELECT r.seq, r.operation, r.owner, r.s
 pub(super) const SELECT_KEYS: &str = "SELECT i.caller, i.key, i.fingerprint, i.operation, i.replay_json, i.interim,
      i.expires FROM idempotency i";
 
-/// Selects what [`open_operation`] expects of operation `?1`.
-pub(super) const SELECT_OPEN: &str = "SELECT i.seq, i.at, i.entry, r.key, NULL, NULL, NULL, NULL
+/// Selects what [`verdict_target`] expects of operation `?1`.
+pub(super) const SELECT_VERDICT_TARGET: &str = "SELECT i.seq, i.at, i.entry, r.key, NULL, NULL, NULL, NULL
      FROM running r JOIN ledger i ON i.seq = r.seq WHERE r.operation = ?1
      UNION ALL SELECT i.seq, i.at, i.entry, d.key, o.entry, d.state, d.verdict, d.warnings
      FROM ledger o JOIN ledger i ON i.seq = o.intent LEFT JOIN operation_detail d ON d.seq = o.intent
@@ -101,8 +101,8 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     Ok(StoredOperation { owner: row.text(2)?, running, orphan })
 }
 
-/// A row of [`SELECT_OPEN`]; `None` = the outcome of the operation is not kept any more.
-pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbError> {
+/// A row of [`SELECT_VERDICT_TARGET`]; `None` = the outcome of the operation is not kept any more.
+pub(super) fn verdict_target(row: &mut Row) -> Result<Option<VerdictTarget>, DbError> {
     let corrupt = || DbError::Corrupt("an operation's ledger entry cannot be read".into());
     let entry = StoredEntry::parse(&row.text(2)?).ok_or_else(corrupt)?;
     let intent = Intent {
@@ -138,5 +138,5 @@ pub(super) fn open_operation(row: &mut Row) -> Result<Option<OpenOperation>, DbE
             state => Some(EndedOperation { state, has_verdict: false, warnings: None }),
         },
     };
-    Ok(Some(OpenOperation { running, started_ms: row.int(1)?, ended }))
+    Ok(Some(VerdictTarget { running, started_ms: row.int(1)?, ended }))
 }

@@ -46,7 +46,11 @@ impl KeyTtl {
     /// Of an intent that was read from the store it is not known whether its batch is stored.
     pub(super) fn of(self, intent: &Intent) -> i64 {
         let claim = intent.idempotency.as_ref();
-        let is_of_stored_batch = claim.map_or(intent.batch.is_some(), |claim| claim.is_of_stored_batch);
+        self.of_item(claim.map_or(intent.batch.is_some(), |claim| claim.is_of_stored_batch))
+    }
+
+    /// Of a write that is an item of a stored batch, or not.
+    pub(super) fn of_item(self, is_of_stored_batch: bool) -> i64 {
         if is_of_stored_batch { self.stored_batch_ms } else { self.single_ms }
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn delete_cut(table: &str) -> String {
 
 /// One value, as a parameter or in a row. In a row an id is its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum SqlValue {
     Null,
     Int(i64),
     Text(String),
@@ -47,7 +47,7 @@ pub(super) enum Value {
     Id(Uuid),
 }
 
-impl rusqlite::ToSql for Value {
+impl rusqlite::ToSql for SqlValue {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(match self {
             Self::Null => ValueRef::Null,
@@ -59,7 +59,7 @@ impl rusqlite::ToSql for Value {
     }
 }
 
-impl ToSql for Value {
+impl ToSql for SqlValue {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match self {
             Self::Null => Ok(IsNull::Yes),
@@ -77,7 +77,7 @@ impl ToSql for Value {
     tokio_postgres::types::to_sql_checked!();
 }
 
-impl Value {
+impl SqlValue {
     /// The type of the parameter in PostgreSQL.
     pub(super) fn postgres_type(&self) -> Type {
         match self {
@@ -91,18 +91,18 @@ impl Value {
 
 /// One row of a result. Each value is taken once.
 #[derive(Debug)]
-pub(super) struct Row(Vec<Value>);
+pub(super) struct Row(Vec<SqlValue>);
 
 impl Row {
     /// A row of SQLite. What is not UTF-8 there can only be damage; it gets replacement characters,
     /// so that `verify` names its entry.
     pub(super) fn from_sqlite(row: &rusqlite::Row<'_>, columns: usize) -> Result<Self, DbError> {
-        let value = |column| -> Result<Value, DbError> {
+        let value = |column| -> Result<SqlValue, DbError> {
             Ok(match row.get_ref(column)? {
-                ValueRef::Null => Value::Null,
-                ValueRef::Integer(number) => Value::Int(number),
-                ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-                ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
+                ValueRef::Null => SqlValue::Null,
+                ValueRef::Integer(number) => SqlValue::Int(number),
+                ValueRef::Text(text) => SqlValue::Text(String::from_utf8_lossy(text).into_owned()),
+                ValueRef::Blob(bytes) => SqlValue::Bytes(bytes.to_vec()),
                 ValueRef::Real(_) => return Err(DbError::Corrupt("a number is not whole".into())),
             })
         };
@@ -110,29 +110,29 @@ impl Row {
     }
 
     pub(super) fn from_postgres(row: &tokio_postgres::Row) -> Result<Self, DbError> {
-        let value = |column: usize| -> Result<Value, DbError> {
+        let value = |column: usize| -> Result<SqlValue, DbError> {
             let ty = row.columns().get(column).map_or(&Type::UNKNOWN, tokio_postgres::Column::type_);
             Ok(match *ty {
-                Type::INT8 => row.try_get::<_, Option<i64>>(column)?.map_or(Value::Null, Value::Int),
-                Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(column)?.map_or(Value::Null, Value::Bytes),
+                Type::INT8 => row.try_get::<_, Option<i64>>(column)?.map_or(SqlValue::Null, SqlValue::Int),
+                Type::BYTEA => row.try_get::<_, Option<Vec<u8>>>(column)?.map_or(SqlValue::Null, SqlValue::Bytes),
                 Type::UUID => {
                     let id = row.try_get::<_, Option<Uuid>>(column)?;
-                    id.map_or(Value::Null, |id| Value::Bytes(id.as_bytes().to_vec()))
+                    id.map_or(SqlValue::Null, |id| SqlValue::Bytes(id.as_bytes().to_vec()))
                 }
-                _ => row.try_get::<_, Option<String>>(column)?.map_or(Value::Null, Value::Text),
+                _ => row.try_get::<_, Option<String>>(column)?.map_or(SqlValue::Null, SqlValue::Text),
             })
         };
         (0..row.len()).map(value).collect::<Result<_, _>>().map(Self)
     }
 
-    fn take(&mut self, column: usize) -> Value {
-        self.0.get_mut(column).map_or(Value::Null, |value| std::mem::replace(value, Value::Null))
+    fn take(&mut self, column: usize) -> SqlValue {
+        self.0.get_mut(column).map_or(SqlValue::Null, |value| std::mem::replace(value, SqlValue::Null))
     }
 
     /// A copy of a whole number, which is not taken.
     pub(super) fn peek_int(&self, column: usize) -> Result<i64, DbError> {
         match self.0.get(column) {
-            Some(Value::Int(number)) => Ok(*number),
+            Some(SqlValue::Int(number)) => Ok(*number),
             _ => Err(wrong_type(column, "a whole number")),
         }
     }
@@ -140,7 +140,7 @@ impl Row {
     /// A copy of a text, which is not taken.
     pub(super) fn peek_text(&self, column: usize) -> Result<String, DbError> {
         match self.0.get(column) {
-            Some(Value::Text(text)) => Ok(text.clone()),
+            Some(SqlValue::Text(text)) => Ok(text.clone()),
             _ => Err(wrong_type(column, "text")),
         }
     }
@@ -148,8 +148,8 @@ impl Row {
     /// A whole number, or null.
     pub(super) fn opt_int(&mut self, column: usize) -> Result<Option<i64>, DbError> {
         match self.take(column) {
-            Value::Null => Ok(None),
-            Value::Int(number) => Ok(Some(number)),
+            SqlValue::Null => Ok(None),
+            SqlValue::Int(number) => Ok(Some(number)),
             _ => Err(wrong_type(column, "a whole number")),
         }
     }
@@ -162,8 +162,8 @@ impl Row {
     /// Text, or null.
     pub(super) fn opt_text(&mut self, column: usize) -> Result<Option<String>, DbError> {
         match self.take(column) {
-            Value::Null => Ok(None),
-            Value::Text(text) => Ok(Some(text)),
+            SqlValue::Null => Ok(None),
+            SqlValue::Text(text) => Ok(Some(text)),
             _ => Err(wrong_type(column, "text")),
         }
     }
@@ -176,8 +176,8 @@ impl Row {
     /// Bytes, or null.
     pub(super) fn opt_bytes(&mut self, column: usize) -> Result<Option<Vec<u8>>, DbError> {
         match self.take(column) {
-            Value::Null => Ok(None),
-            Value::Bytes(bytes) => Ok(Some(bytes)),
+            SqlValue::Null => Ok(None),
+            SqlValue::Bytes(bytes) => Ok(Some(bytes)),
             _ => Err(wrong_type(column, "bytes")),
         }
     }

@@ -9,7 +9,7 @@ use super::error::{DbError, JournalError};
 use super::ledger::{GENESIS, Hash, chain_hash, rfc3339};
 use super::postgres::PostgresServer;
 use super::readers::Reader;
-use super::sql::{Row, Value, operation_uuid, replace_nul};
+use super::sql::{Row, SqlValue, operation_uuid, replace_nul};
 use super::sqlite;
 use super::store_url::Location;
 
@@ -106,7 +106,7 @@ pub(super) async fn run(reader: &Reader, expected: Option<&str>) -> Result<Verif
         let mut head_found = expected.map(|expected| expected == Some(chain.head));
         let mut error = start.error;
         while error.is_none() {
-            let rows = reader.select(SELECT_ROWS, &[Value::Int(chain.last + 1), Value::Int(CHUNK)]).await?;
+            let rows = reader.select(SELECT_ROWS, &[SqlValue::Int(chain.last + 1), SqlValue::Int(CHUNK)]).await?;
             let is_last = rows.len() < usize::try_from(CHUNK).unwrap_or(usize::MAX);
             for row in rows {
                 error = chain.check(row).err();
@@ -137,7 +137,7 @@ pub(super) async fn run_range(reader: &Reader, from: i64, limit: i64) -> Result<
     let mut chain = Chain::from(&start);
     let mut error = start.error.filter(|_| from == start.seq + 1);
     if from > start.seq + 1 {
-        let rows = reader.select("SELECT hash FROM ledger WHERE seq = ?1", &[Value::Int(from - 1)]).await?;
+        let rows = reader.select("SELECT hash FROM ledger WHERE seq = ?1", &[SqlValue::Int(from - 1)]).await?;
         if let Some(mut row) = rows.into_iter().next() {
             chain = Chain { last: from - 1, head: row.array(0)? };
         } else {
@@ -149,7 +149,7 @@ pub(super) async fn run_range(reader: &Reader, from: i64, limit: i64) -> Result<
         }
     }
     if error.is_none() {
-        for row in reader.select(SELECT_ROWS, &[Value::Int(from), Value::Int(limit)]).await? {
+        for row in reader.select(SELECT_ROWS, &[SqlValue::Int(from), SqlValue::Int(limit)]).await? {
             error = chain.check(row).err();
             if error.is_some() {
                 break;

@@ -1,7 +1,7 @@
 //! The one writer: it takes all waiting commands, applies them, writes them in one transaction,
 //! commits, and sends the responses (group commit).
 
-mod recovery;
+mod outage;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ impl Writer {
                         break;
                     }
                     is_idle = false;
-                    self.dequeue(received);
+                    self.count_dequeued(received);
                 }
                 () = std::future::ready(()), if self.has_expired => {}
             }
@@ -149,7 +149,7 @@ impl Writer {
         }
     }
 
-    fn dequeue(&self, commands: usize) {
+    fn count_dequeued(&self, commands: usize) {
         // The writer's own commands were never counted; the count only bounds the queue.
         let _ = self
             .shared
@@ -279,7 +279,9 @@ impl Writer {
                 state.release(lease, changes);
                 CommandResult::Done
             }
-            Command::Begin(intent) if !queued.must_begin && state.is_taken(&intent.operation) => CommandResult::Taken,
+            Command::Begin(intent) if !queued.must_begin && state.is_taken(&intent.operation) => {
+                CommandResult::OwnedElsewhere
+            }
             Command::Begin(intent) => CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None),
             Command::SaveInterim { operation, response, replay_json } => {
                 state.save_interim_outcome(operation, *response, replay_json.as_deref(), changes);
@@ -305,8 +307,8 @@ impl Writer {
                 CommandResult::Done
             }
             Command::RecordVerdict(verdict) => CommandResult::Verdict(state.record_verdict(verdict, key_ttl, changes)),
-            Command::NoteOtherwise { operation, found } => {
-                state.note_otherwise(operation, *found, changes);
+            Command::WarnContradictedVerdict { operation, found } => {
+                state.warn_contradicted_verdict(operation, *found, changes);
                 CommandResult::Done
             }
             Command::SaveToken { system, sealed } => {
@@ -317,6 +319,9 @@ impl Writer {
                 let expires_ms = state.now_ms().saturating_add(self.shared.remember_shown_ms);
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
                 CommandResult::Done
+            }
+            Command::StoreReplay { claim, replay_json } => {
+                CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes))
             }
             Command::StoreBatch { rows, key } => {
                 CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes))
@@ -343,7 +348,7 @@ impl Writer {
             let command_tx = self.command_tx.upgrade();
             *guard = command_tx.map(|command_tx| CancelUnclaimedGuard::new(intent.operation.clone(), command_tx));
         }
-        if matches!(result, CommandResult::Taken) {
+        if matches!(result, CommandResult::OwnedElsewhere) {
             queued.send_response(Err(JournalError::CommitUnknown));
             return;
         }
@@ -362,7 +367,7 @@ impl Writer {
         if found != OperationState::Unknown
             && let Some(command_tx) = self.command_tx.upgrade()
         {
-            let command = Command::NoteOtherwise { operation: outcome.operation.clone(), found };
+            let command = Command::WarnContradictedVerdict { operation: outcome.operation.clone(), found };
             // If the writer ends before, nothing but the warning is lost.
             let _ = command_tx.send(QueuedCommand::new(command, None));
         }

@@ -56,7 +56,7 @@ pub(super) struct StoredOperation {
 
 /// An operation that a verdict is about.
 #[derive(Clone, Debug)]
-pub(super) struct OpenOperation {
+pub(super) struct VerdictTarget {
     pub(super) running: RunningOperation,
     /// When it began.
     pub(super) started_ms: i64,

@@ -18,11 +18,14 @@ use super::changes::change_type;
 use super::clock::Clock;
 use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
-use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use super::model::{
+    BeginResult, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation,
+    Outcome,
+};
 use super::shared::KeyTtl;
 use super::writer_rows::{
-    ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, OpenOperation, RecordKey,
-    RecordOperation, RunningOperation, StoredOperation,
+    ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RecordOperation,
+    RunningOperation, StoredOperation, VerdictTarget,
 };
 use crate::record::{Action, OperationId, OperationState};
 
@@ -52,7 +55,7 @@ pub(super) struct WriterState {
     /// The outcomes that the database holds already of the operations that retries end.
     pub(super) ended: HashMap<OperationId, OperationState>,
     /// The operations that the verdicts of the current group are about.
-    pub(super) open: HashMap<OperationId, OpenOperation>,
+    pub(super) open: HashMap<OperationId, VerdictTarget>,
 }
 
 impl WriterState {
@@ -193,6 +196,29 @@ impl WriterState {
         changes.begun.push(running.clone());
         self.track(running);
         BeginResult::Started
+    }
+
+    /// Stores what a key replays without an operation; the state of the key if it is not free.
+    pub(super) fn store_replay(
+        &mut self,
+        claim: &IdempotencyClaim,
+        replay_json: &str,
+        key_ttl: KeyTtl,
+        changes: &mut ChangeSet,
+    ) -> Option<IdempotencyState> {
+        let key_id: IdempotencyKeyId = (claim.caller.as_str().into(), claim.key.as_str().into());
+        if let Some(taken) = self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
+            return Some(taken);
+        }
+        let expires_ms = Some(self.now_ms().saturating_add(key_ttl.of_item(claim.is_of_stored_batch)));
+        let row = IdempotencyRow {
+            fingerprint: claim.fingerprint.to_vec(),
+            operation: OperationId::new(),
+            progress: KeyProgress { replay_json: Some(replay_json.to_owned()), interim: None, expires_ms },
+        };
+        self.keys.insert(key_id.clone(), row.clone());
+        changes.key_claims.insert(key_id, row);
+        None
     }
 
     /// The idempotency key is checked first: a repeat gets its result whatever else runs.

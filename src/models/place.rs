@@ -84,8 +84,8 @@ impl Place {
 
     /// Whether one place is the other, or lies in it.
     #[must_use]
-    pub fn meets_place(&self, other: &Self) -> bool {
-        self.meets(&other.0)
+    pub fn meets_place(&self, other: &Self, ignores_case: bool) -> bool {
+        self.meets(&other.0) || ignores_case && self.meets_in_any_case(&other.0)
     }
 
     /// As [`meets`](Self::meets), at a system that reads the names of members in any case.

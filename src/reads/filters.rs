@@ -28,7 +28,7 @@ pub(super) async fn parse(
         Err(fault) if fault.kind == VendorErrorKind::Unsupported => {
             return Err(ProblemKind::Rejected.with_detail("lists of this system take no filters"));
         }
-        Err(fault) => return Err(system.collection_fault_to_problem(&fault)),
+        Err(fault) => return Err(system.collection_error_to_problem(&fault)),
     };
     let shown = || schema.schema.fields.iter().filter(|field| field.is_shown);
     let known = || shown().filter(|field| filterable.allows(&field.name));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::shared_reads::ReadShare;
+use super::shared_reads::SharedReadTicket;
 use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
@@ -26,7 +26,7 @@ pub struct CallerContext {
     /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
     /// For an item of a batch: its part in the reads that the items share.
-    pub reads: Option<ReadShare>,
+    pub reads: Option<SharedReadTicket>,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
 }

@@ -17,7 +17,7 @@ pub use crate::config::{SystemPolicy, Validation};
 pub use context::CallerContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
-pub use shared_reads::{ReadShare, SharedReads};
+pub use shared_reads::{SharedReadTicket, SharedReads};
 pub use view::{Guarantee, RecordPage, RecordView};
 
 use crate::catalog::Catalog;
@@ -222,7 +222,7 @@ impl System {
     }
 
     /// The same for a call about a collection as a whole.
-    pub(crate) fn collection_fault_to_problem(&self, fault: &VendorError) -> Problem {
+    pub(crate) fn collection_error_to_problem(&self, fault: &VendorError) -> Problem {
         if fault.kind == VendorErrorKind::NotFound {
             self.collection_not_found()
         } else {
@@ -241,7 +241,7 @@ impl System {
     }
 
     /// The same for a call about one record, which `record-not-found` names.
-    pub(crate) fn record_fault_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
+    pub(crate) fn record_error_to_problem(&self, id: &RecordId, fault: &VendorError) -> Problem {
         let mut problem = self.vendor_error_to_problem(fault);
         if fault.kind == VendorErrorKind::NotFound {
             problem.detail =

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::shared_reads::ReadShare;
+use super::shared_reads::SharedReadTicket;
 use super::{CallerContext, System};
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
 use crate::record::{RecordId, VendorError, VendorErrorKind, VendorRecord, VendorRequestLog};
@@ -20,7 +20,7 @@ pub(crate) struct VendorSession<'s> {
     trace: &'s Arc<TraceContext>,
     deadline: Cell<Instant>,
     priority: Priority,
-    reads: Option<&'s ReadShare>,
+    reads: Option<&'s SharedReadTicket>,
     calls: RefCell<Vec<VendorRequestLog>>,
 }
 

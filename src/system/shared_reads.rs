@@ -56,14 +56,14 @@ pub struct SharedReads {
 
 /// An item's part in the reads of its batch.
 #[derive(Clone)]
-pub struct ReadShare {
+pub struct SharedReadTicket {
     reads: Rc<SharedReads>,
     slot: Rc<RefCell<Option<OwnedSemaphorePermit>>>,
 }
 
-impl fmt::Debug for ReadShare {
+impl fmt::Debug for SharedReadTicket {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ReadShare")
+        formatter.write_str("SharedReadTicket")
     }
 }
 
@@ -75,10 +75,10 @@ impl SharedReads {
     }
 
     /// Waits until one more item may run.
-    pub async fn enter(self: &Rc<Self>) -> ReadShare {
+    pub async fn enter(self: &Rc<Self>) -> SharedReadTicket {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        ReadShare { reads: Rc::clone(self), slot: Rc::new(RefCell::new(slot)) }
+        SharedReadTicket { reads: Rc::clone(self), slot: Rc::new(RefCell::new(slot)) }
     }
 }
 
@@ -98,7 +98,7 @@ impl Drop for Lead {
     }
 }
 
-impl ReadShare {
+impl SharedReadTicket {
     /// Gives the slot of this item to another one.
     pub fn release_slot(&self) {
         drop(self.slot.take());

@@ -60,7 +60,7 @@ pub use layer::Transport;
 pub use origin::RequestOrigin;
 pub use priority::{Lane, Priority};
 pub use protocol::{Token, VendorProtocol};
-pub use request::{Fence, JSON, VendorRequest};
+pub use request::{JSON, SendPermission, VendorRequest};
 pub use response::VendorResponse;
 pub use sanitize::{sanitize_text, strip_stack_trace};
 pub use settings::{StackError, StackSettings};

@@ -22,17 +22,17 @@ const TYPICAL_HEADERS: usize = 5;
 /// Closes when this process may not send a write any more, because another one may have taken it
 /// over, or a person may have ended it.
 #[derive(Clone)]
-pub struct Fence(Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>);
+pub struct SendPermission(Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>);
 
-impl Fence {
-    /// A fence that is open while `is_open` returns `true`.
+impl SendPermission {
+    /// A permission that is open while `is_granted` returns `true`.
     #[must_use]
-    pub fn new<F: Future<Output = bool> + Send + 'static>(is_open: impl Fn() -> F + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move || Box::pin(is_open())))
+    pub fn new<F: Future<Output = bool> + Send + 'static>(is_granted: impl Fn() -> F + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::pin(is_granted())))
     }
 
     /// Whether the request may be sent now.
-    pub async fn is_open(&self) -> bool {
+    pub async fn is_granted(&self) -> bool {
         (self.0)().await
     }
 }
@@ -61,7 +61,7 @@ pub struct VendorRequest {
     /// gateway.
     pub deadline: Option<Instant>,
     /// Whether it may still be sent; decided at the last moment. Set by the gateway.
-    pub fence: Option<Fence>,
+    pub permission: Option<SendPermission>,
     /// Where it waits while the vendor is congested. Set by the gateway.
     pub priority: Priority,
     /// The trace headers and span id of this request. Set by the gateway.
@@ -82,7 +82,7 @@ impl VendorRequest {
             headers: Vec::with_capacity(TYPICAL_HEADERS),
             body: None,
             deadline: None,
-            fence: None,
+            permission: None,
             priority: Priority::reconcile(),
             trace: CallTrace::default(),
             needs_auth: kind != VendorRequestKind::SignIn,

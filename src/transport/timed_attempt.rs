@@ -100,8 +100,8 @@ impl<T: Layer> Layer for AttemptLayer<T> {
             let why = "the deadline passed before the request could be sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(why));
         }
-        if let Some(fence) = &request.fence
-            && !matches!(timeout_at(end, fence.is_open()).await, Ok(true))
+        if let Some(permission) = &request.permission
+            && !matches!(timeout_at(end, permission.is_granted()).await, Ok(true))
         {
             let message = "the gateway could not confirm that the write is still its own, so it was not sent";
             return Err(VendorError::new(VendorErrorKind::Overloaded).message(message));
@@ -129,7 +129,7 @@ fn error_type(fault: &VendorError, outcome: CallOutcome) -> String {
         (Some(status @ 400..), _) => status.to_string(),
         (_, CallOutcome::Timeout | CallOutcome::Connect | CallOutcome::ConnectionLost) => outcome.as_str().to_owned(),
         _ if fault.kind == VendorErrorKind::NotFound => "not_found".to_owned(),
-        _ => "unexpected_answer".to_owned(),
+        _ => "unexpected_response".to_owned(),
     }
 }
 
@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::record::{SideEffect, VendorRequestKind};
-    use crate::transport::Fence;
+    use crate::transport::SendPermission;
     use crate::transport::testing::{ScriptedLayer, StatusVendor, metric_value, metrics, ok, request, status};
 
     fn attempt(script: ScriptedLayer) -> (AttemptLayer<ScriptedLayer>, Arc<Metrics>) {
@@ -206,18 +206,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_write_behind_a_closed_fence_is_not_sent_nor_counted() {
+    async fn a_write_without_permission_is_not_sent_nor_counted() {
         let (attempt, metrics) = attempt(ScriptedLayer::new([ok()]));
-        let is_open = Arc::new(AtomicBool::new(false));
-        let fence = Arc::clone(&is_open);
+        let is_granted = Arc::new(AtomicBool::new(false));
+        let permission = Arc::clone(&is_granted);
         let mut write = request(VendorRequestKind::Update);
-        write.fence = Some(Fence::new(move || std::future::ready(fence.load(Ordering::Relaxed))));
+        write.permission = Some(SendPermission::new(move || std::future::ready(permission.load(Ordering::Relaxed))));
         let fault = attempt.call(&mut write).await.expect_err("closed");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
         let rendered = String::from_utf8(metrics.render().expect("metrics")).expect("text");
         let mut series = rendered.lines().filter(|line| line.starts_with(r#"vendor_requests_total{call="update""#));
         assert!(series.all(|line| line.ends_with(" 0")), "nothing is counted");
-        is_open.store(true, Ordering::Relaxed);
+        is_granted.store(true, Ordering::Relaxed);
         attempt.call(&mut write).await.expect("open");
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="2xx",system="crm"}"#), 1);
     }

@@ -176,7 +176,7 @@ pub trait Adapter: VendorProtocol {
 
     /// The form in which a read shows a value that a write may give in another form; `None` if it
     /// is the same.
-    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson>;
+    fn to_read_form(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson>;
 
     /// Reads one record.
     ///

@@ -1,6 +1,6 @@
 //! The adapters: everything that is specific to a vendor.
 //!
-//! Each vendor is a folder. Its `adapter.rs` implements [`Adapter`], the conversation with the
+//! Each vendor is a folder. Its `adapter.rs` implements [`Adapter`], the requests to the
 //! vendor; its `protocol.rs` holds the URLs, bodies, responses and errors as pure functions.
 //! [`VENDORS`] lists them.
 //!

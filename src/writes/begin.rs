@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::idempotency::{idempotency_claim, outcome_from_key};
 use super::in_flight_write::InFlightWrite;
-use super::lease::{LeaseGuard, WriterBackoff};
-use super::outcome::AttemptError;
+use super::lease::{LeaseGuard, RecordLockBackoff};
+use super::outcome::EarlyEnd;
 use super::plan::Planned;
 use super::problems::{begin_failed, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
@@ -23,10 +23,10 @@ pub(super) struct Journaled<'t> {
 }
 
 /// Stores the intent.
-pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptError> {
+pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, EarlyEnd> {
     let Planned { task, lease, mut request, intent } = planned;
     // From before the intent is stored: others can take it over from then on.
-    request.request.fence = Some(task.services.fence_of_new(&intent.operation));
+    request.request.permission = Some(task.services.permission_to_send(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
     let write = InFlightWrite { lease: held, ..intent.into() };
     begin(task, &write).await?;
@@ -37,15 +37,15 @@ pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>
     Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.services, write) })
 }
 
-async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptError> {
+async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyEnd> {
     let WriteTask { services, system, context, .. } = *task;
     let intent = to_journal_intent(task, write);
-    let mut backoff = write.id().map(|id| WriterBackoff::new(&services.journal, system, id, context));
+    let mut backoff = write.id().map(|id| RecordLockBackoff::new(&services.journal, system, id, context));
     loop {
         let begun = services.journal.begin(intent.clone()).await;
         match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
             BeginResult::Started => return Ok(()),
-            BeginResult::LeaseLost => return Err(AttemptError::Restart),
+            BeginResult::LeaseLost => return Err(EarlyEnd::Restart),
             BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
             BeginResult::IdempotencyKey(state) => {
                 return Err(outcome_from_key(&services.metrics, system, task.command, state));

@@ -85,13 +85,13 @@ enum OtherEnd {
 }
 
 impl OtherEnd {
-    /// `excludes_this`: only one of the two writes can be applied. `has_begun`: this write began
-    /// before the other one ended.
-    fn classify(state: &str, excludes_this: bool, has_begun: bool) -> Self {
+    /// `excludes_this`: only one of the two writes can be applied. `passed_own_intent`: this write
+    /// began before the other one ended.
+    fn classify(state: &str, excludes_this: bool, passed_own_intent: bool) -> Self {
         if state == OperationState::NotApplied.as_str() {
             return Self::NotApplied;
         }
-        match (state == OperationState::Applied.as_str(), excludes_this, has_begun) {
+        match (state == OperationState::Applied.as_str(), excludes_this, passed_own_intent) {
             (true, true, _) => Self::ExcludesThis,
             (true, false, false) => Self::AppliedBefore,
             (true, false, true) => Self::AppliedMeanwhile,
@@ -132,7 +132,7 @@ struct ConcurrentSearch<'s> {
     paths: Vec<String>,
     version_is_sequence: bool,
     /// Whether this write's own entry was found.
-    has_begun: bool,
+    passed_own_intent: bool,
     /// Others whose values the record may show.
     unresolved: HashSet<OperationId>,
     /// Others that began after this one.
@@ -145,7 +145,7 @@ impl ConcurrentSearch<'_> {
     async fn add(&mut self, journal: &Journal, entry: LedgerEntry) -> Option<bool> {
         let Some(operation) = entry.operation.clone() else { return Some(false) };
         if operation == self.write.operation {
-            self.has_begun = true;
+            self.passed_own_intent = true;
             return Some(false);
         }
         // A rebased write compared the state that it was applied to, not that of its tag.
@@ -158,7 +158,7 @@ impl ConcurrentSearch<'_> {
             let compared = compared.or(entry.precondition.as_deref());
             let may_show_its_values =
                 version_match == VersionMatch::Possible || self.may_follow_unseen(version_match, compared);
-            if self.has_begun && version_match != VersionMatch::Exact {
+            if self.passed_own_intent && version_match != VersionMatch::Exact {
                 self.later.insert(operation.clone());
             }
             if excludes_this || may_show_its_values && paths_overlap(&entry.paths, &self.paths) {
@@ -166,7 +166,7 @@ impl ConcurrentSearch<'_> {
             }
             return Some(false);
         }
-        match OtherEnd::classify(&entry.state, excludes_this, self.has_begun) {
+        match OtherEnd::classify(&entry.state, excludes_this, self.passed_own_intent) {
             OtherEnd::ExcludesThis => return Some(true),
             OtherEnd::NotApplied => {
                 self.later.remove(&operation);
@@ -186,7 +186,7 @@ impl ConcurrentSearch<'_> {
     /// Where a version does not identify its writer, the values may be those of a later write: this
     /// one was refused, and its response lost.
     fn may_follow_unseen(&self, version_match: VersionMatch, compared: Option<&str>) -> bool {
-        self.has_begun && !self.version_is_sequence && may_have_written(version_match, compared, self.shown)
+        self.passed_own_intent && !self.version_is_sequence && may_have_written(version_match, compared, self.shown)
     }
 
     fn finish(self) -> ConcurrentWrites {
@@ -222,7 +222,7 @@ pub(super) async fn find_concurrent_writes(
         shown,
         paths: write.paths(),
         version_is_sequence: system.adapter.capabilities().version_is_sequence,
-        has_begun: false,
+        passed_own_intent: false,
         unresolved: HashSet::new(),
         later: HashSet::new(),
     };
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_end_of_another_write_is_classified_by_state_and_order() {
         use OtherEnd::{AppliedBefore, AppliedMeanwhile, ExcludesThis, NotApplied, Unknown};
-        for (state, excludes_this, has_begun, expected) in [
+        for (state, excludes_this, passed_own_intent, expected) in [
             ("applied", true, false, ExcludesThis),
             ("applied", true, true, ExcludesThis),
             ("applied", false, false, AppliedBefore),
@@ -279,9 +279,9 @@ mod tests {
             ("unknown", false, false, Unknown),
         ] {
             assert_eq!(
-                OtherEnd::classify(state, excludes_this, has_begun),
+                OtherEnd::classify(state, excludes_this, passed_own_intent),
                 expected,
-                "{state} {excludes_this} {has_begun}"
+                "{state} {excludes_this} {passed_own_intent}"
             );
         }
     }

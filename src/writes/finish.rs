@@ -23,7 +23,7 @@ use crate::transport::VendorResponse;
 use crate::vendors::UpdatedRecord;
 
 /// How much longer than the caller's deadline the last probe may take.
-const MIN_PROBE_TIME: Duration = Duration::from_millis(300);
+const CALLER_PROBE_GRACE: Duration = Duration::from_millis(300);
 
 /// Determines the outcome of the write, records it, and returns what the caller gets.
 pub(super) async fn finish(sent: Sent<'_>) -> WriteOutcome {
@@ -78,7 +78,7 @@ fn read_update_response(system: &System, write: &InFlightWrite, id: &RecordId, r
     let is_old = |version: &Version| write.etag_before == Some(system.tag(id, version).to_header());
     let shows_old_version = version.as_ref().is_some_and(is_old);
     Finding {
-        must_compare: shows_old_version || record.is_some(),
+        needs_verification: shows_old_version || record.is_some(),
         version: version.filter(|_| !shows_old_version),
         record,
         ..Resolution::Applied.into()
@@ -122,9 +122,9 @@ fn probe<'t>(task: &'t WriteTask<'_>) -> OutcomeProbe<'t> {
 async fn await_resolution(task: &WriteTask<'_>, write: &mut InFlightWrite, until: Instant) -> Finding {
     write.lost_at = Some(Instant::now());
     let write_deadline = Instant::now() + write.time_left(&task.system.policy);
-    let finding = probe(task).poll_until_resolved(write, until.min(write_deadline), MIN_PROBE_TIME).await;
+    let finding = probe(task).poll_until_resolved(write, until.min(write_deadline), CALLER_PROBE_GRACE).await;
     if finding.resolution == Resolution::Open && write_deadline < until {
-        let deadline = task.context.deadline.max(Instant::now() + MIN_PROBE_TIME);
+        let deadline = task.context.deadline.max(Instant::now() + CALLER_PROBE_GRACE);
         return probe(task).final_probe(write, deadline).await;
     }
     finding

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
-use super::outcome::AttemptError;
-use super::problems::{duplicate_in_progress, journal_unavailable, plan_changed, write_in_progress};
+use super::outcome::{EarlyEnd, WriteOutcome};
+use super::problems::{duplicate_in_progress, journal_unwritable, plan_changed, write_in_progress};
+use super::write_services::WriteServices;
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -38,7 +39,7 @@ impl InFlightKeys {
         system: &System,
         command: &WriteCommand,
         context: &CallerContext,
-    ) -> Result<Option<InFlightKeyGuard>, AttemptError> {
+    ) -> Result<Option<InFlightKeyGuard>, EarlyEnd> {
         let Some(key) = &command.idempotency else { return Ok(None) };
         let guard = self.try_acquire(&context.caller.0, &key.key);
         guard.map(Some).ok_or_else(|| duplicate_in_progress(system).into())
@@ -68,10 +69,27 @@ pub(super) async fn check_key(
     system: &System,
     command: &WriteCommand,
     context: &CallerContext,
-) -> Result<(), AttemptError> {
+) -> Result<(), EarlyEnd> {
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
-    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unavailable(&error))?;
+    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unwritable(&error))?;
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
+}
+
+/// Stores the outcome of a write that changes nothing under its key: a repeat that came after
+/// another's change would else be a write.
+pub(super) async fn save_replay(
+    services: &WriteServices,
+    system: &System,
+    (command, context): (&WriteCommand, &CallerContext),
+    outcome: &WriteOutcome,
+) -> Result<(), EarlyEnd> {
+    let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
+    let replay = serde_json::to_string(outcome).map_err(|error| {
+        let detail = "The response to this Idempotency-Key cannot be stored.";
+        ProblemKind::InternalError.with_detail(detail).with_cause(error)
+    })?;
+    let stored = services.journal.store_replay(claim, replay).await.map_err(|error| journal_unwritable(&error))?;
+    stored.map_or(Ok(()), |state| Err(outcome_from_key(&services.metrics, system, command, state)))
 }
 
 /// Nothing is left to replay.
@@ -85,7 +103,7 @@ pub(super) fn outcome_from_key(
     system: &System,
     command: &WriteCommand,
     state: IdempotencyState,
-) -> AttemptError {
+) -> EarlyEnd {
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
         IdempotencyState::Mismatch if command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan) => {
@@ -100,7 +118,7 @@ pub(super) fn outcome_from_key(
         IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {
             Ok(outcome) => {
                 metrics.idempotent_replay();
-                AttemptError::Replay(Box::new(outcome))
+                EarlyEnd::Replay(Box::new(outcome))
             }
             Err(error) => ProblemKind::InternalError
                 .with_detail("The stored response to this Idempotency-Key cannot be read.")

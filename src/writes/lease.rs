@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::problems::{journal_unavailable, write_in_progress};
+use super::problems::{journal_unwritable, write_in_progress};
 use crate::journal::{Journal, Lease, LeaseResult};
 use crate::problem::Problem;
 use crate::record::{OperationId, RecordId};
@@ -49,13 +49,13 @@ pub(super) async fn acquire_lease(
     id: &RecordId,
     context: &CallerContext,
 ) -> Result<LeaseGuard, Problem> {
-    let mut backoff = WriterBackoff::new(journal, system, id, context);
+    let mut backoff = RecordLockBackoff::new(journal, system, id, context);
     loop {
         // The lease lasts until the request is sent, however long the transport queues it.
         let until_sent = context.deadline.saturating_duration_since(Instant::now()) + system.policy.timeout;
         let ttl = system.lease_ttl().max(until_sent);
         let acquired = journal.acquire(system.name.as_str(), id.as_str(), ttl).await;
-        let running = match acquired.map_err(|error| journal_unavailable(&error))? {
+        let running = match acquired.map_err(|error| journal_unwritable(&error))? {
             LeaseResult::Lease(lease) => return Ok(LeaseGuard { journal: journal.clone(), lease: Some(lease) }),
             LeaseResult::Held => None,
             LeaseResult::Running(operation) => Some(operation),
@@ -65,7 +65,7 @@ pub(super) async fn acquire_lease(
 }
 
 /// Waits with growing pauses for another writer of a record.
-pub(super) struct WriterBackoff<'w> {
+pub(super) struct RecordLockBackoff<'w> {
     journal: &'w Journal,
     system: &'w System,
     id: &'w RecordId,
@@ -73,7 +73,7 @@ pub(super) struct WriterBackoff<'w> {
     pause: Duration,
 }
 
-impl<'w> WriterBackoff<'w> {
+impl<'w> RecordLockBackoff<'w> {
     pub(super) fn new(journal: &'w Journal, system: &'w System, id: &'w RecordId, context: &'w CallerContext) -> Self {
         Self { journal, system, id, context, pause: MIN_BACKOFF }
     }
@@ -97,6 +97,6 @@ pub(super) async fn ensure_not_blocked(journal: &Journal, system: &System, id: &
     let running = journal
         .blocking_write_on(system.name.as_str(), id.as_str())
         .await
-        .map_err(|error| journal_unavailable(&error))?;
+        .map_err(|error| journal_unwritable(&error))?;
     running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))
 }

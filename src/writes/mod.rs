@@ -57,7 +57,7 @@ pub(crate) use operator_actions::{probe_again, record_verdict_by_hand};
 pub use outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 pub use plan::patch_error_to_problem;
 pub(crate) use preview::preview;
-pub use preview::{ExpectedResponse, LossView, Preview, PreviewCall, PreviewChange, PreviewCompletion};
+pub use preview::{ExpectedResponse, Preview, PreviewCall, PreviewChange, PreviewCompletion, PreviewLoss};
 pub(crate) use reconciler::run_reconciler;
 pub(crate) use submit::submit;
 pub use write_services::ReconcileQueue;

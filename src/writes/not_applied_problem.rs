@@ -37,8 +37,8 @@ pub(super) async fn not_applied_problem(
 
 fn fault_problem(system: &System, write: &InFlightWrite, fault: &VendorError) -> Problem {
     match write.id() {
-        Some(id) => system.record_fault_to_problem(id, fault),
-        None => system.collection_fault_to_problem(fault),
+        Some(id) => system.record_error_to_problem(id, fault),
+        None => system.collection_error_to_problem(fault),
     }
 }
 

@@ -56,7 +56,7 @@ pub struct WriteResponse {
 }
 
 /// Why an attempt ended without a resolution.
-pub(super) enum AttemptError {
+pub(super) enum EarlyEnd {
     /// It is rejected, or there is nothing to change.
     Outcome(Box<WriteOutcome>),
     /// An earlier request with its `Idempotency-Key` has this outcome.
@@ -65,7 +65,7 @@ pub(super) enum AttemptError {
     Restart,
 }
 
-impl From<Problem> for AttemptError {
+impl From<Problem> for EarlyEnd {
     fn from(problem: Problem) -> Self {
         Self::Outcome(Box::new(problem.into()))
     }

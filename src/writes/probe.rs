@@ -6,11 +6,12 @@
 //! its requests can succeed; so is a delete of an id that is never used again, while the record
 //! still has the version that was compared. Every other write is only probed for.
 
+mod created;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::concurrent_creates::exclude_others_creates;
 use super::concurrent_writes::{ConcurrentWrites, find_concurrent_writes};
 use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
@@ -18,20 +19,17 @@ use super::interim_outcome::block_record;
 use super::resend::{repeatable_delete, resend};
 use super::resolve::{Evidence, ObservedRecord, Resolution, SendResult, needs_ledger, resolve, resolve_finally};
 use super::stored_request::StoredRequest;
-use super::write_services::{MIN_AGE_TO_ASK, WriteServices};
+use super::write_services::{MIN_AGE_TO_CHECK_OWNER, WriteServices};
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
-use crate::transport::Fence;
+use crate::transport::SendPermission;
 
 /// The time that a poll, a final probe and a read may take each, where no caller waits.
 pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest pause between two polls.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(10);
-
-/// The longest time from the beginning of a create to the time in its record's id.
-const MAX_CREATE_TIME: Duration = Duration::from_mins(1);
 
 /// How long a record must stay unchanged before a partial effect counts as the whole effect.
 const STABLE_FOR: Duration = Duration::from_secs(15);
@@ -44,9 +42,9 @@ pub(super) struct Finding {
     pub record: Option<VendorRecord>,
     /// The version that the vendor's response names as the write's own.
     pub version: Option<Version>,
-    /// The vendor's response shows the record, or the version from before the write: the update is
-    /// compared with it.
-    pub must_compare: bool,
+    /// The vendor reported success, and its response shows the record, or the version from before
+    /// the write: the write counts as applied only if that or a read confirms it.
+    pub needs_verification: bool,
     /// The record that a create made.
     pub created_id: Option<RecordId>,
     /// The vendor's fault that the resolution explains.
@@ -58,7 +56,7 @@ pub(super) struct Finding {
 impl From<Resolution> for Finding {
     fn from(resolution: Resolution) -> Self {
         let (record, version, created_id, fault) = (None, None, None, None);
-        Self { resolution, record, version, must_compare: false, created_id, fault, warnings: Vec::new() }
+        Self { resolution, record, version, needs_verification: false, created_id, fault, warnings: Vec::new() }
     }
 }
 
@@ -97,12 +95,12 @@ pub(super) struct OutcomeProbe<'p> {
 
 impl OutcomeProbe<'_> {
     /// Polls with growing pauses until the write is resolved or `until` has come. The last poll
-    /// starts at `until` and may take `min_probe_time` longer.
+    /// starts at `until` and may take `grace` longer.
     pub(super) async fn poll_until_resolved(
         &self,
         write: &mut InFlightWrite,
         until: Instant,
-        min_probe_time: Duration,
+        grace: Duration,
     ) -> Finding {
         let mut pause = self.system.policy.completion_poll;
         let mut stability = Stability::default();
@@ -112,7 +110,7 @@ impl OutcomeProbe<'_> {
         }
         loop {
             // One poll may be many requests: a vendor's list is read page by page.
-            let deadline = until.max(Instant::now() + min_probe_time);
+            let deadline = until.max(Instant::now() + grace);
             self.check_ended_elsewhere(write).await;
             let control = write.probe_control.clone();
             if let Some(control) = &control {
@@ -142,7 +140,7 @@ impl OutcomeProbe<'_> {
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
     async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
-        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_ASK {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_CHECK_OWNER {
             return;
         }
         write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
@@ -158,7 +156,8 @@ impl OutcomeProbe<'_> {
         }
         let send_result = match &write.resendable_request {
             Some(request) if write.is_bound_to_version() && !write.has_ended_elsewhere => {
-                match self.resend(write, request, self.services.fence_of_sent(&write.operation), deadline).await {
+                match self.resend(write, request, self.services.permission_to_resend(&write.operation), deadline).await
+                {
                     Some(SendResult::Success) => return Resolution::Applied.into(),
                     Some(send_result) => send_result,
                     None => return Resolution::Open.into(),
@@ -183,11 +182,11 @@ impl OutcomeProbe<'_> {
     pub(super) async fn repeat_delete(&self, write: &InFlightWrite, finding: Finding, deadline: Instant) -> Finding {
         let record = finding.record.as_ref();
         // Before the comparison: another replica may take the write over during it.
-        let fence = self.services.fence_of_sent(&write.operation);
+        let permission = self.services.permission_to_resend(&write.operation);
         let Some(request) = repeatable_delete(self.services, self.system, write, record).await else { return finding };
         // What was compared is soon old: a delete that waits for longer is compared again.
         let deadline = deadline.min(Instant::now() + PROBE_TIMEOUT);
-        match (self.resend(write, request, fence, deadline).await, &finding.fault) {
+        match (self.resend(write, request, permission, deadline).await, &finding.fault) {
             (Some(SendResult::Success), _) => Resolution::Applied.into(),
             (Some(SendResult::Lost), _) => Resolution::Open.into(),
             (Some(_), Some(fault)) => self.explain_refusal(write, fault, deadline).await,
@@ -199,12 +198,12 @@ impl OutcomeProbe<'_> {
         &self,
         write: &InFlightWrite,
         request: &StoredRequest,
-        fence: Fence,
+        permission: SendPermission,
         deadline: Instant,
     ) -> Option<SendResult> {
         self.session.set_deadline(deadline);
         self.services.metrics.vendor_retry(self.system.index, RetryReason::ConnectionLost);
-        resend(self.session, write, request, fence).await
+        resend(self.session, write, request, permission).await
     }
 
     /// Reads what a vendor's refusal of several meanings means (Pretectum's 400, Matrix42's 500).
@@ -255,7 +254,7 @@ impl OutcomeProbe<'_> {
     /// read.
     async fn observe(&self, write: &InFlightWrite, send_result: SendResult, deadline: Instant) -> Option<Observation> {
         let (seen, record) = if let ExpectedState::Created { .. } = &write.expected {
-            (ObservedRecord::Created(self.find_created(write, deadline).await?), None)
+            (ObservedRecord::NewMatches(self.find_created(write, deadline).await?), None)
         } else {
             let id = write.id()?;
             match self.session.read_confirming_absence(self.system, id, deadline).await.ok()? {
@@ -278,7 +277,7 @@ impl OutcomeProbe<'_> {
         if needs_ledger(write, &self.changes(write, seen), write.is_exclusive(), send_result, seen) {
             let shown = match seen {
                 ObservedRecord::Record(etag, _) => Some(etag.as_str()),
-                ObservedRecord::Created(_) | ObservedRecord::Absent => None,
+                ObservedRecord::NewMatches(_) | ObservedRecord::Absent => None,
             };
             find_concurrent_writes(&self.services.journal, self.system, write, shown).await
         } else {
@@ -292,7 +291,7 @@ impl OutcomeProbe<'_> {
         send_result: SendResult,
         observation: Observation,
         is_stable: bool,
-        resolve: fn(&Evidence<'_>) -> Resolution,
+        judge: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
         let (changes, old_values_known) = self.known_changes(write, send_result, &seen).await;
@@ -306,13 +305,13 @@ impl OutcomeProbe<'_> {
             version_is_sequence: self.system.adapter.capabilities().version_is_sequence,
             is_stable,
         };
-        let resolution = resolve(&evidence);
+        let resolution = judge(&evidence);
         let warnings = match resolution {
             Resolution::Applied | Resolution::NotApplied(_) => evidence.warnings(),
             Resolution::Unknown(_) | Resolution::Open => Vec::new(),
         };
         let created_id = match seen {
-            ObservedRecord::Created(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
+            ObservedRecord::NewMatches(ids) if resolution == Resolution::Applied => ids.into_iter().next(),
             _ => None,
         };
         Finding { record, created_id, warnings, ..resolution.into() }
@@ -355,50 +354,5 @@ impl OutcomeProbe<'_> {
             change.old_value = change.value_in(&before).cloned();
         }
         (changes, true)
-    }
-
-    /// The new records that have all the values of a create; the one it made is known only if there
-    /// is exactly one. `None`: the search failed, or new records cannot be distinguished from old
-    /// ones.
-    async fn find_created(&self, write: &InFlightWrite, deadline: Instant) -> Option<Vec<RecordId>> {
-        let ExpectedState::Created { collection, fields, preexisting_ids } = &write.expected else {
-            return None;
-        };
-        let adapter = &self.system.adapter;
-        self.session.set_deadline(deadline);
-        let matching = adapter.find_matching(self.session, collection, fields).await.ok().flatten()?;
-        let is_new = |id: &RecordId| match preexisting_ids {
-            Some(preexisting) => !preexisting.iter().any(|old| old == id.as_str()),
-            None => adapter
-                .created_at(id)
-                .is_some_and(|created| is_time_of_create(created.as_millisecond(), write.begun_ms)),
-        };
-        if preexisting_ids.is_none() && !adapter.capabilities().ids_are_timestamped {
-            return None;
-        }
-        let new = matching.into_iter().filter(is_new).collect();
-        exclude_others_creates(&self.services.journal, self.system, write, new).await
-    }
-}
-
-/// Whether an id of this time can be that of a create that began at `begun_ms`. A later time shows
-/// that the vendor's clock, or the zone of its ids, is not the gateway's: then no id shows whether
-/// its record was there before.
-fn is_time_of_create(created_ms: i64, begun_ms: i64) -> bool {
-    let longest = i64::try_from(MAX_CREATE_TIME.as_millis()).unwrap_or(i64::MAX);
-    (begun_ms..=begun_ms.saturating_add(longest)).contains(&created_ms)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_new_only_if_its_time_is_within_the_request() {
-        for (created_ms, expected) in
-            [(99_999, false), (100_000, true), (160_000, true), (160_001, false), (3_700_000, false)]
-        {
-            assert_eq!(is_time_of_create(created_ms, 100_000), expected, "{created_ms}");
-        }
     }
 }

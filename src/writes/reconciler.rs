@@ -17,10 +17,10 @@ use super::active_probes::ActiveProbeGuard;
 use super::in_flight_write::{InFlightWrite, ResponseState};
 use super::intent::WriteIntent;
 use super::outcome::WriteOutcome;
-use super::probe::{Finding, OutcomeProbe};
+use super::probe::{Finding, OutcomeProbe, PROBE_TIMEOUT};
 use super::record_outcome::record_outcome;
 use super::resolve::Resolution;
-use super::verify_applied::resolve_and_verify;
+use super::verify_applied::verify_applied;
 use super::write_services::{ReconcileQueue, WriteServices};
 use crate::journal::{self, InterimResponse};
 use crate::problem::{FailureEvent, Problem, ProblemKind};
@@ -44,7 +44,7 @@ pub(crate) async fn run_reconciler(services: &Arc<WriteServices>, ReconcileQueue
     let weak = Arc::downgrade(services);
     let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
     let mut adopting: Option<JoinHandle<()>> = None;
-    let journal_unavailable = Rc::new(Cell::new(false));
+    let adoption_failing = Rc::new(Cell::new(false));
     loop {
         tokio::select! {
             handed_off = receiver.recv() => match (handed_off, weak.upgrade()) {
@@ -54,7 +54,7 @@ pub(crate) async fn run_reconciler(services: &Arc<WriteServices>, ReconcileQueue
             _ = adopt.tick() => match weak.upgrade() {
                 // Not awaited here: a slow store must not delay the writes of this process.
                 Some(services) if adopting.as_ref().is_none_or(JoinHandle::is_finished) => {
-                    adopting = Some(actix_web::rt::spawn(adopt_orphans(services, Rc::clone(&journal_unavailable))));
+                    adopting = Some(actix_web::rt::spawn(adopt_orphans(services, Rc::clone(&adoption_failing))));
                 }
                 Some(_) => {}
                 None => return,
@@ -63,19 +63,19 @@ pub(crate) async fn run_reconciler(services: &Arc<WriteServices>, ReconcileQueue
     }
 }
 
-/// Adopts operations of dead processes. `journal_unavailable` is the last attempt's result: the log
+/// Adopts operations of dead processes. `adoption_failing` is the last attempt's result: the log
 /// gets the beginning of a failure only.
-async fn adopt_orphans(services: Arc<WriteServices>, journal_unavailable: Rc<Cell<bool>>) {
+async fn adopt_orphans(services: Arc<WriteServices>, adoption_failing: Rc<Cell<bool>>) {
     let orphans = match services.journal.adopt(MAX_ADOPT_BATCH).await {
         Ok(orphans) => orphans,
         Err(error) => {
-            if !journal_unavailable.replace(true) {
+            if !adoption_failing.replace(true) {
                 tracing::warn!(%error, "operations of dead processes cannot be adopted yet");
             }
             return;
         }
     };
-    journal_unavailable.set(false);
+    adoption_failing.set(false);
     for orphan in orphans {
         let (adopting, operation) = (Arc::clone(&services), orphan.operation.clone());
         // In a task of its own, so that a panic does not keep the other operations from being
@@ -228,6 +228,18 @@ fn log_failure(problem: &Problem, operation: &OperationId, write: Option<&InFlig
         vendor_time: Duration::from_millis(calls.iter().map(|call| call.ms).sum()),
     };
     failure.log();
+}
+
+/// Polls until the write is resolved or `until` has come, then probes once more, and reads back
+/// what was applied: for the writes that no caller waits for.
+pub(super) async fn resolve_and_verify(probe: &OutcomeProbe<'_>, write: &mut InFlightWrite, until: Instant) -> Finding {
+    let finding = match probe.poll_until_resolved(write, until, PROBE_TIMEOUT).await {
+        finding if finding.resolution == Resolution::Open => {
+            probe.final_probe(write, Instant::now() + PROBE_TIMEOUT).await
+        }
+        finding => finding,
+    };
+    verify_applied(probe, write, finding, Instant::now() + PROBE_TIMEOUT).await
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::write_services::WriteServices;
 use crate::journal::LeaseResult;
 use crate::record::{RecordId, SideEffect, VendorErrorKind, VendorRecord};
 use crate::system::{System, VendorSession};
-use crate::transport::{Fence, Transport as _, VendorRequest, VendorRequestKind};
+use crate::transport::{SendPermission, Transport as _, VendorRequest, VendorRequestKind};
 
 /// The request of a delete that may be sent again: ids are never reused, the record still has the
 /// version that was compared, and no other writer may begin. A delete that has ended in the store
@@ -51,10 +51,10 @@ pub(super) async fn resend(
     session: &VendorSession<'_>,
     write: &InFlightWrite,
     request: &StoredRequest,
-    fence: Fence,
+    permission: SendPermission,
 ) -> Option<SendResult> {
     let kind = if write.expected.is_deleted() { VendorRequestKind::Delete } else { VendorRequestKind::Update };
-    let request = VendorRequest { fence: Some(fence), ..request.restore(kind) };
+    let request = VendorRequest { permission: Some(permission), ..request.restore(kind) };
     let Err(fault) = session.send(request).await else { return Some(SendResult::Success) };
     let is_refused = matches!(
         fault.kind,

@@ -50,7 +50,7 @@ pub(super) enum ObservedRecord {
     /// The record, with its ETag and its `fields`.
     Record(String, Map<String, Value>),
     /// The new records that have all values of a create.
-    Created(Vec<RecordId>),
+    NewMatches(Vec<RecordId>),
 }
 
 /// Everything that a resolution depends on.
@@ -116,7 +116,7 @@ impl Resolution {
 /// What the evidence proves.
 pub(super) fn resolve(evidence: &Evidence<'_>) -> Resolution {
     match evidence.seen {
-        ObservedRecord::Created(ids) => resolve_create(evidence.send_result, ids),
+        ObservedRecord::NewMatches(ids) => resolve_create(evidence.send_result, ids),
         ObservedRecord::Absent => resolve_absent(evidence),
         ObservedRecord::Record(etag, _) if evidence.intent.expected.is_deleted() => resolve_undeleted(evidence, etag),
         ObservedRecord::Record(etag, fields) => match evidence.send_result {
@@ -158,7 +158,7 @@ pub(super) fn needs_ledger(
             );
             return is_lost && intent.expected.is_deleted() && !is_exclusive;
         }
-        ObservedRecord::Created(_) => return false,
+        ObservedRecord::NewMatches(_) => return false,
     };
     let is_possible = match send_result {
         // Where the record shows the values, the vendor's report is confirmed.
@@ -206,11 +206,11 @@ fn resolve_undeleted(evidence: &Evidence<'_>, etag: &str) -> Resolution {
     match evidence.send_result {
         SendResult::Success => Resolution::Applied,
         SendResult::Ambiguous(_) => Resolution::NotApplied(NotAppliedReason::Rejected),
-        SendResult::ConflictStatus if evidence.is_before(etag) => Resolution::NotApplied(NotAppliedReason::Busy),
+        SendResult::ConflictStatus if evidence.is_etag_before(etag) => Resolution::NotApplied(NotAppliedReason::Busy),
         SendResult::Conflict | SendResult::ConflictStatus => Resolution::NotApplied(NotAppliedReason::Conflict),
         // The vendor compares the version, so a request that is still under way will be refused.
         SendResult::Lost | SendResult::LostThenRefused
-            if evidence.intent.compared_etag().is_some() && !evidence.is_before(etag) =>
+            if evidence.intent.compared_etag().is_some() && !evidence.is_etag_before(etag) =>
         {
             Resolution::NotApplied(NotAppliedReason::Conflict)
         }
@@ -225,7 +225,7 @@ fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
     if !evidence.changes.iter().any(is_contradicted) {
         return Resolution::Applied;
     }
-    if evidence.is_before(etag) {
+    if evidence.is_etag_before(etag) {
         return no_effect;
     }
     let all_unchanged = evidence.old_values_known
@@ -236,7 +236,7 @@ fn resolve_success(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
 
 /// The vendor has finished the write with a response other than success.
 fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
-    if evidence.is_before(etag) {
+    if evidence.is_etag_before(etag) {
         return Resolution::NotApplied(match evidence.send_result {
             // The vendor may have a change that a read does not show yet.
             SendResult::Conflict => NotAppliedReason::Conflict,
@@ -250,12 +250,12 @@ fn resolve_refusal(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Val
     }
     // The vendor may have committed and failed afterwards, and another write may have followed or
     // have written the same values.
-    Resolution::Unknown(Some(shown_or_other(evidence, fields)))
+    Resolution::Unknown(Some(expected_or_other(evidence, fields)))
 }
 
 /// The response is lost, and the vendor applies at most one request that is bound to this version.
 fn resolve_by_version(evidence: &Evidence<'_>, etag: &str, fields: &Map<String, Value>) -> Resolution {
-    if evidence.is_before(etag) {
+    if evidence.is_etag_before(etag) {
         // The first request may still arrive.
         return Resolution::Open;
     }
@@ -300,21 +300,21 @@ fn resolve_by_values(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> Re
 
 fn observed_state(evidence: &Evidence<'_>) -> Option<ObservedState> {
     match evidence.seen {
-        ObservedRecord::Created(_) => None,
+        ObservedRecord::NewMatches(_) => None,
         ObservedRecord::Absent => Some(ObservedState::Other),
-        ObservedRecord::Record(etag, _) if evidence.is_before(etag) => Some(ObservedState::Unchanged),
-        ObservedRecord::Record(_, fields) => Some(shown_or_other(evidence, fields)),
+        ObservedRecord::Record(etag, _) if evidence.is_etag_before(etag) => Some(ObservedState::Unchanged),
+        ObservedRecord::Record(_, fields) => Some(expected_or_other(evidence, fields)),
     }
 }
 
-fn shown_or_other(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> ObservedState {
+fn expected_or_other(evidence: &Evidence<'_>, fields: &Map<String, Value>) -> ObservedState {
     let is_shown = evidence.intent.is_update() && all_applied(evidence.changes, fields);
     if is_shown { ObservedState::Expected } else { ObservedState::Other }
 }
 
 impl Evidence<'_> {
     /// Whether this is the ETag from before the write.
-    fn is_before(&self, etag: &str) -> bool {
+    fn is_etag_before(&self, etag: &str) -> bool {
         self.intent.etag_before.as_deref() == Some(etag)
     }
 
@@ -329,8 +329,9 @@ impl Evidence<'_> {
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let ObservedRecord::Record(etag, fields) = self.seen else { return Vec::new() };
         // With the version unchanged no value has changed, even where the old values are not known.
-        let is_old =
-            |change: &FieldChange| self.is_before(etag) || (self.old_values_known && change.is_unchanged_in(fields));
+        let is_old = |change: &FieldChange| {
+            self.is_etag_before(etag) || (self.old_values_known && change.is_unchanged_in(fields))
+        };
         let is_altered = self.send_result == SendResult::Success && !self.may_show_another_write(etag);
         let warning = |change: &FieldChange| {
             let detail = match is_old(change) {

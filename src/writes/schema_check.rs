@@ -41,7 +41,7 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
-        record_unchecked(task);
+        count_unchecked(task);
         return Ok(());
     };
     if find_errors(&schema, &task.command.op).is_empty() {
@@ -60,7 +60,7 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
     }
 }
 
-fn record_unchecked(task: &WriteTask<'_>) {
+fn count_unchecked(task: &WriteTask<'_>) {
     task.services.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
@@ -70,14 +70,17 @@ async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Probl
     if let Some(errors) = find_for_refusal(task, collection).await {
         return report(task, errors);
     }
-    record_unchecked(task);
+    count_unchecked(task);
     Ok(())
 }
 
 /// What the schema of this moment finds; `None` if it is not available.
 async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
     let requester = task.context.requester();
-    let schema = task.system.catalog.schema_for_refusal(collection, requester).await.ok()?;
+    let Ok(schema) = task.system.catalog.schema_for_refusal(collection, requester).await else {
+        count_unchecked(task);
+        return Ok(());
+    };
     let mut errors = find_errors(&schema, &task.command.op);
     task.schema.set_schema(schema);
     if let WriteOp::Update { id, patch } = &task.command.op
@@ -171,14 +174,11 @@ pub(super) async fn check_changes(
     changes: &[FieldChange],
     after: &Map<String, Value>,
 ) -> Result<(), Problem> {
-    let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
-        return Ok(());
-    };
     let mut by_member: HashMap<&str, Vec<&FieldChange>> = HashMap::new();
     for change in changes {
         by_member.entry(&change.member).or_default().push(change);
     }
-    let find = |schema: &CollectionSchema| {
+    check_against_schema(task, id, |schema| {
         let value =
             |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
         let mut errors = schema.check_members(changes.iter().map(value).collect());
@@ -188,6 +188,26 @@ pub(super) async fn check_changes(
             of_member.is_some_and(|changes| changes.iter().any(|one| pointers_overlap(&error.pointer, &one.pointer)))
         });
         errors
+    })
+    .await
+}
+
+/// Checks members whose values follow from a state of the record, which the request alone does not
+/// show.
+///
+/// # Errors
+/// `rejected` with everything that is wrong.
+pub(super) async fn check_members(task: &WriteTask<'_>, id: &RecordId, members: &RawObject) -> Result<(), Problem> {
+    check_against_schema(task, id, |schema| schema.check_patch(members)).await
+}
+
+async fn check_against_schema(
+    task: &WriteTask<'_>,
+    id: &RecordId,
+    find: impl Fn(&CollectionSchema) -> Vec<FieldError>,
+) -> Result<(), Problem> {
+    let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
+        return Ok(());
     };
     if find(schema).is_empty() {
         return Ok(());
@@ -195,7 +215,7 @@ pub(super) async fn check_changes(
     if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
         report(task, find(&schema))
     } else {
-        record_unchecked(task);
+        count_unchecked(task);
         Ok(())
     }
 }

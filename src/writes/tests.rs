@@ -127,20 +127,20 @@ async fn poll_times(mut future: Pin<&mut (dyn Future<Output = ()> + '_)>, times:
 }
 
 #[actix_web::test]
-async fn the_fence_closes_when_a_person_ends_the_write() {
+async fn a_write_that_a_person_ended_may_not_be_sent() {
     let folder = tempfile::tempdir().expect("a folder");
     let journal = open_store(&folder.path().join("store.db")).await;
     let (system, metrics) = build_system(&matrix42::Vendor::start().expect("a vendor"));
     let (state, _queue) = WriteServices::new(vec![system], journal.clone(), metrics);
     let (write, unknown) = (intent("A:1"), OperationId::new());
-    assert!(state.fence_of_new(&write.operation).is_open().await, "its intent is being stored");
-    assert!(!state.fence_of_sent(&unknown).is_open().await);
+    assert!(state.permission_to_send(&write.operation).is_granted().await, "its intent is being stored");
+    assert!(!state.permission_to_resend(&unknown).is_granted().await);
     journal.begin(write.clone()).await.expect("begun");
-    let fence = state.fence_of_sent(&write.operation);
-    assert!(fence.is_open().await);
+    let permission = state.permission_to_resend(&write.operation);
+    assert!(permission.is_granted().await);
     let verdict = Verdict { min_age: Duration::ZERO, ..verdict(&write.operation, OperationState::NotApplied) };
     assert_eq!(journal.record_verdict(verdict).await, Ok(VerdictResult::Recorded));
-    assert!(!fence.is_open().await);
+    assert!(!permission.is_granted().await);
     journal.close(Duration::from_secs(10)).await;
 }
 

@@ -4,21 +4,9 @@
 use tokio::time::Instant;
 
 use super::in_flight_write::InFlightWrite;
-use super::probe::{Finding, OutcomeProbe, PROBE_TIMEOUT};
+use super::probe::{Finding, OutcomeProbe};
 use super::resolve::Resolution;
 use crate::record::{VendorRecord, all_applied};
-
-/// Polls until the write is resolved or `until` has come, then probes once more, and reads back
-/// what was applied: for the writes that no caller waits for.
-pub(super) async fn resolve_and_verify(probe: &OutcomeProbe<'_>, write: &mut InFlightWrite, until: Instant) -> Finding {
-    let finding = match probe.poll_until_resolved(write, until, PROBE_TIMEOUT).await {
-        finding if finding.resolution == Resolution::Open => {
-            probe.final_probe(write, Instant::now() + PROBE_TIMEOUT).await
-        }
-        finding => finding,
-    };
-    verify_applied(probe, write, finding, Instant::now() + PROBE_TIMEOUT).await
-}
 
 /// Reads the record where the response needs it: for `return=representation`, a create, or an
 /// update that has warnings to report or whose values nobody has checked. What the vendor's own
@@ -31,7 +19,8 @@ pub(super) async fn verify_applied(
 ) -> Finding {
     let is_create = finding.created_id.is_some();
     let has_warnings = !write.losses.is_empty() || write.rebased.is_some();
-    let must_read = write.prefer.return_representation || has_warnings || write.needs_read_back || finding.must_compare;
+    let must_read =
+        write.prefer.return_representation || has_warnings || write.needs_read_back || finding.needs_verification;
     let is_needed = write.is_update() && must_read;
     let Some(id) = finding.created_id.as_ref().or(write.id()).cloned() else { return finding };
     if finding.resolution != Resolution::Applied || !(is_create || is_needed) {
@@ -51,7 +40,7 @@ pub(super) async fn verify_applied(
         tokio::time::sleep_until(soon.min(deadline)).await;
         finding.record = read(deadline).await;
     }
-    if finding.record.is_none() && finding.must_compare {
+    if finding.record.is_none() && finding.needs_verification {
         // The vendor's own response contradicts its success, and no read has decided.
         return Resolution::Open.into();
     }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::active_probes::ActiveProbes;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::problems::journal_unavailable;
+use super::problems::journal_unwritable;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -18,7 +18,7 @@ use crate::problem::Problem;
 use crate::reads;
 use crate::record::{OperationId, PlanKey};
 use crate::system::{RecentStates, RecordView, System};
-use crate::transport::Fence;
+use crate::transport::SendPermission;
 
 /// The minimum age of an operation that a person may resolve. Before that its own process is likely
 /// to find the outcome.
@@ -27,10 +27,11 @@ pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
 /// The age from which on the store is asked whether a person has ended an operation. It is less,
 /// because the store's clock, which measures that age, may be ahead of this process's. Asking too
 /// early costs a few queries.
-pub(super) const MIN_AGE_TO_ASK: Duration = Duration::from_secs(50);
+pub(super) const MIN_AGE_TO_CHECK_OWNER: Duration = Duration::from_secs(50);
 
-/// How long the store may take to answer that. The write takes one of the vendor's places meanwhile.
-const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the store may take to answer that. The write takes one of the vendor's places
+/// meanwhile.
+const OWNER_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -72,30 +73,30 @@ impl WriteServices {
 
     /// The key that authenticates the tags of plans.
     pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
-        self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unavailable(&error))
+        self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unwritable(&error))
     }
 
-    /// The fence of a write whose intent is about to be stored. Nobody can end it by hand before it
-    /// has some age.
-    pub(super) fn fence_of_new(&self, operation: &OperationId) -> Fence {
-        self.fence(operation, MIN_AGE_TO_ASK)
+    /// The permission of a write whose intent is about to be stored. Nobody can end it by hand
+    /// before it has some age.
+    pub(super) fn permission_to_send(&self, operation: &OperationId) -> SendPermission {
+        self.permission(operation, MIN_AGE_TO_CHECK_OWNER)
     }
 
-    /// The fence of a write that may have been sent before.
-    pub(super) fn fence_of_sent(&self, operation: &OperationId) -> Fence {
-        self.fence(operation, Duration::ZERO)
+    /// The permission of a write that may have been sent before.
+    pub(super) fn permission_to_resend(&self, operation: &OperationId) -> SendPermission {
+        self.permission(operation, Duration::ZERO)
     }
 
     /// Closes when a write must not be sent any more: another replica may have taken it over since
-    /// now or, after `ask_after`, the store does not have it as a running one of this process.
-    fn fence(&self, operation: &OperationId, ask_after: Duration) -> Fence {
+    /// now or, after `check_after`, the store does not have it as a running one of this process.
+    fn permission(&self, operation: &OperationId, check_after: Duration) -> SendPermission {
         let is_owned = Arc::new(self.journal.ownership_check());
         let (journal, operation, since) = (self.journal.clone(), operation.clone(), Instant::now());
-        Fence::new(move || {
+        SendPermission::new(move || {
             let (journal, operation, is_owned) = (journal.clone(), operation.clone(), is_owned.clone());
             async move {
-                let is_known = since.elapsed() < ask_after
-                    || matches!(timeout(ASK_TIMEOUT, journal.owns_operation(&operation)).await, Ok(Ok(true)));
+                let is_known = since.elapsed() < check_after
+                    || matches!(timeout(OWNER_CHECK_TIMEOUT, journal.owns_operation(&operation)).await, Ok(Ok(true)));
                 is_known && is_owned()
             }
         })

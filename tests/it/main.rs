@@ -28,6 +28,7 @@ mod graceful_shutdown;
 mod history;
 mod key_rotation;
 mod ledger_commands;
+mod model_checks;
 mod model_commands;
 mod model_documents;
 mod model_lists;

@@ -46,7 +46,8 @@ pub(super) fn read_map(
         .into_iter()
         .filter_map(|(name, value)| Some((read_entry(find_field(model, name, &value)?, &value)?, value)))
         .collect();
-    check_places(&entries, adapter.as_deref(), collection.as_deref().unwrap_or_default());
+    let ignores_case = config.is_some_and(|config| config.vendor.factory.capabilities.ignores_case);
+    check_places(&entries, ignores_case, adapter.as_deref(), collection.as_deref().unwrap_or_default());
     table.reject_unknown(|_| None);
     let config = config?;
     let fingerprint = fingerprint(model, config, collection.as_deref(), &entries_table)?;
@@ -120,9 +121,15 @@ fn read_create(table: &TableReader<'_>) -> Map<String, Value> {
 }
 
 /// No two fields meet, and what the vendor or the gateway sets is read-only.
-fn check_places(entries: &[(MapEntry, SpannedValue<'_>)], adapter: Option<&dyn Adapter>, collection: &str) {
+fn check_places(
+    entries: &[(MapEntry, SpannedValue<'_>)],
+    ignores_case: bool,
+    adapter: Option<&dyn Adapter>,
+    collection: &str,
+) {
     for (index, (entry, value)) in entries.iter().enumerate() {
-        let earlier = entries.iter().take(index).find(|(other, _)| other.place.meets_place(&entry.place));
+        let meets = |other: &MapEntry| other.place.meets_place(&entry.place, ignores_case);
+        let earlier = entries.iter().take(index).find(|(other, _)| meets(other));
         if let Some((other, _)) = earlier {
             let message = format!("its place meets that of {:?}", other.field.name());
             value.error(message, "places of which none is the other or lies in it");

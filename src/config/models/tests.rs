@@ -67,6 +67,10 @@ z = "Z""#;
 fn places_that_meet_are_refused() {
     assert_eq!(errors("a = \"/p\"\nb = \"/p/q\""), ["21 models.m.systems.crm.map.b: its place meets that of \"a\""]);
     assert_eq!(errors("a = \"P\"\nb = \"P\"").len(), 1);
+    assert_eq!(errors("a = \"P\"\nb = \"p\""), [""; 0], "two members here");
+    let itsm = "[systems.itsm]\nvendor = \"matrix42\"\nbase_url = \"https://m.example\"\napi_token = \"t\"\n";
+    let text = format!("{SYSTEMS}{itsm}[models.m.systems.itsm]\nmap = {{ a = \"P\", b = \"p\" }}\n");
+    assert_eq!(errors_of(&text).len(), 1, "{:?}", errors_of(&text));
 }
 
 #[test]
@@ -133,6 +137,15 @@ fn a_map_names_a_configured_system_and_its_own_collection() {
     assert_eq!(errors_of(&text), ["19 models.m.systems.other: is not a configured system"]);
     let text = format!("{SYSTEMS}[models.m.systems.crm]\ncollection = \"x\"\nmap = {{ a = \"A\" }}\n");
     assert_eq!(errors_of(&text), ["20 models.m.systems.crm.collection: \"x\" is not a collection of this vendor"]);
+}
+
+#[test]
+fn a_model_has_a_field_and_a_system() {
+    let text = SYSTEMS.replace("[models.m.fields]", "[models.e]\nfields = {}\nsystems = {}\n[models.m.fields]");
+    let text = format!("{text}[models.m.systems.crm.map]\na = \"A\"\n");
+    let ends = ["models.e.fields: declares no field", "models.e.systems: names no system"];
+    let errors = errors_of(&text);
+    assert!(errors.len() == 2 && ends.iter().all(|end| errors.iter().any(|one| one.ends_with(end))), "{errors:?}");
 }
 
 #[test]

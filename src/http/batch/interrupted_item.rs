@@ -27,8 +27,8 @@ pub(super) enum Blocker {
     OtherWriter,
 }
 
-/// What the operation `named` in the 409 of an item is to the item that the ledger calls `name`. The
-/// item's own write can be another one by now: after a conflict it is tried again.
+/// What the operation `named` in the 409 of an item is to the item that the ledger calls `name`.
+/// The item's own write can be another one by now: after a conflict it is tried again.
 pub(super) async fn find_blocker(
     journal: &Journal,
     caller: &str,

@@ -55,7 +55,7 @@ pub(in crate::http) struct BatchContext {
 pub(super) enum StopReason {
     Cancelled,
     /// The caller has closed its connection.
-    HungUp,
+    CallerDisconnected,
     /// The responses need more memory than there is.
     NoMemory,
 }
@@ -88,7 +88,7 @@ pub(super) struct ItemRun {
 }
 
 /// What came of the beginning of an item.
-enum Beginning {
+enum BeginResult {
     /// The item has ended.
     Ended(ItemStep),
     /// Its write has this operation, whose end is open.
@@ -104,18 +104,18 @@ impl ItemRun {
             return step;
         }
         match self.begin(item, &route, &mut request).await {
-            Beginning::Ended(step) => step,
-            Beginning::Running(operation) => {
+            BeginResult::Ended(step) => step,
+            BeginResult::Running(operation) => {
                 let step = self.respond_at_end(item, &route, &request, operation, false).await;
                 step.unwrap_or(ItemStep::NotBegun(item))
             }
         }
     }
 
-    async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> Beginning {
+    async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> BeginResult {
         // An item that waits for a scan makes room for another.
         let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
-            return Beginning::Ended(ItemStep::NotBegun(item));
+            return BeginResult::Ended(ItemStep::NotBegun(item));
         };
         request.reads = Some(share.clone());
         // Its key may be claimed by a beginning whose intent is not stored yet.
@@ -125,24 +125,24 @@ impl ItemRun {
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
-                    return Beginning::Ended(ItemStep::NotBegun(item));
+                    return BeginResult::Ended(ItemStep::NotBegun(item));
                 }
                 request.replays_only = true;
             }
             let Some(outcome) = self.attempt(route, request).await else {
-                return Beginning::Ended(ItemStep::NotBegun(item));
+                return BeginResult::Ended(ItemStep::NotBegun(item));
             };
             if !self.context.is_stored {
                 // The write may continue without its caller.
                 share.release_slot();
-                return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
+                return BeginResult::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
             let is_overloaded = outcome.is_one_of(&[ProblemKind::Overloaded]);
             let retry_until = overloaded_until.take().unwrap_or_else(|| Instant::now() + MAX_OVERLOADED);
             let blocker = self.find_blocker(request, &outcome).await;
             if let Some(Blocker::OwnWrite(operation)) = blocker {
                 share.release_slot();
-                return Beginning::Running(operation);
+                return BeginResult::Running(operation);
             }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
@@ -159,10 +159,10 @@ impl ItemRun {
                 sleep(MAX_POLL).await;
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
-                return Beginning::Ended(ItemStep::NotBegun(item));
+                return BeginResult::Ended(ItemStep::NotBegun(item));
             } else {
                 share.release_slot();
-                return Beginning::Ended(ItemStep::Responded(item, Box::new(outcome)));
+                return BeginResult::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
         }
     }
@@ -241,9 +241,13 @@ impl ItemRun {
                 Some(current)
                     if current == id && !is_in_progress && !is_replay_unreadable(&outcome, operation.as_ref()) =>
                 {
-                    outcome.set_end(operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state));
+                    outcome.set_queued_end(
+                        operation.as_ref().map_or(OperationState::Unknown, |operation| operation.state),
+                    );
                     return Some(ItemStep::Responded(item, Box::new(outcome)));
                 }
+                // It changed nothing, and has no operation.
+                None if outcome.is_replay() => return Some(ItemStep::Responded(item, Box::new(outcome))),
                 _ => {}
             }
             let has_own_key = || own_item_key(&request.method, &request.headers).is_some();
@@ -332,7 +336,9 @@ pub(super) async fn follow(context: Rc<BatchContext>, item: usize, operation: Op
 /// 503 for an item that was not begun.
 pub(super) fn not_begun_problem(stop: Option<StopReason>) -> Problem {
     let detail = match stop {
-        Some(StopReason::HungUp) => "the caller closed its connection before this item began, so nothing was sent",
+        Some(StopReason::CallerDisconnected) => {
+            "the caller closed its connection before this item began, so nothing was sent"
+        }
         Some(StopReason::NoMemory) => {
             "the responses to the items before take all the memory that there is for batches, so nothing was sent; \
              send fewer items, or Accept: application/x-ndjson"

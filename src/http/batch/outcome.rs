@@ -116,7 +116,7 @@ impl ItemOutcome {
     }
 
     /// A queued write has ended so.
-    pub(super) fn set_end(&mut self, end: OperationState) {
+    pub(super) fn set_queued_end(&mut self, end: OperationState) {
         self.end = Some(end).filter(|_| self.status == 202);
     }
 

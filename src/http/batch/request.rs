@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_rejected_with_every_pointer() {
+    fn impossible_references_are_rejected_with_every_pointer() {
         let item = |more: &str| format!(r#"{{"method":"DELETE","path":"/records/crm/a:b"{more}}}"#);
         let problem = |items: &[String]| {
             let problem = parse(&format!(r#"{{"items":[{}]}}"#, items.join(","))).err().expect("refused");

@@ -22,12 +22,12 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 const HANG_UP_POLL: Duration = Duration::from_millis(100);
 
 /// Counts a batch while it runs, and its items as they end.
-pub(super) struct BatchMetrics {
+pub(super) struct CountedRunner {
     metrics: std::sync::Arc<Metrics>,
     summary: Summary,
 }
 
-impl BatchMetrics {
+impl CountedRunner {
     fn begin(runner: &Runner) -> Self {
         let metrics = runner.metrics();
         metrics.batch_size(runner.len());
@@ -51,15 +51,15 @@ impl BatchMetrics {
     }
 }
 
-impl Drop for BatchMetrics {
+impl Drop for CountedRunner {
     fn drop(&mut self) {
         self.metrics.batches_running(-1);
     }
 }
 
 /// Runs the batch to its end: 200, or 207 where an item failed.
-pub(in crate::http) async fn whole(mut runner: Runner, has_hung_up: impl Fn() -> bool) -> HttpResponse {
-    let mut progress = BatchMetrics::begin(&runner);
+pub(in crate::http) async fn run_to_document(mut runner: Runner, has_hung_up: impl Fn() -> bool) -> HttpResponse {
+    let mut progress = CountedRunner::begin(&runner);
     let mut items = vec![String::new(); runner.len()];
     loop {
         let Ok(next) = timeout(HANG_UP_POLL, progress.next(&mut runner)).await else {
@@ -74,11 +74,11 @@ pub(in crate::http) async fn whole(mut runner: Runner, has_hung_up: impl Fn() ->
             runner.keep_in_memory(slot.len());
         }
     }
-    document(&progress.summary, &items)
+    batch_document(&progress.summary, &items)
 }
 
 /// 200, or 207 where an item failed, with the items in their order.
-pub(in crate::http) fn document(summary: &Summary, items: &[String]) -> HttpResponse {
+pub(in crate::http) fn batch_document(summary: &Summary, items: &[String]) -> HttpResponse {
     let size = items.iter().map(|item| item.len() + 1).sum::<usize>() + 160;
     let body = JsonObjectWriter::with_capacity(size).serialized("summary", summary).raw_array("items", items).finish();
     let status = if summary.is_success() { StatusCode::OK } else { StatusCode::MULTI_STATUS };
@@ -86,7 +86,7 @@ pub(in crate::http) fn document(summary: &Summary, items: &[String]) -> HttpResp
 }
 
 /// Runs the batch while its caller reads: a line for each item, and a last one with the summary.
-pub(in crate::http) fn lines(runner: Runner, has_hung_up: impl Fn() -> bool + 'static) -> HttpResponse {
+pub(in crate::http) fn stream_lines(runner: Runner, has_hung_up: impl Fn() -> bool + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(response::NO_STORE)
         .content_type("application/x-ndjson")
@@ -97,7 +97,7 @@ fn line_stream(
     runner: Runner,
     has_hung_up: impl Fn() -> bool + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let progress = BatchMetrics::begin(&runner);
+    let progress = CountedRunner::begin(&runner);
     stream::unfold(Some((runner, progress, has_hung_up)), |running| async {
         let (mut runner, mut progress, has_hung_up) = running?;
         let silent_until = Instant::now() + PROGRESS_INTERVAL;

@@ -52,7 +52,7 @@ pub(in crate::http) struct Runner {
     results: Vec<DependencyResult>,
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
-    given_up: Vec<usize>,
+    cancelled_items: Vec<usize>,
 }
 
 impl Runner {
@@ -81,7 +81,7 @@ impl Runner {
             results,
             running: 0,
             steps: FuturesUnordered::new(),
-            given_up: Vec::new(),
+            cancelled_items: Vec::new(),
         }
     }
 
@@ -133,15 +133,15 @@ impl Runner {
         if self.stop.replace(Some(StopReason::Cancelled)) == Some(StopReason::Cancelled) {
             return false;
         }
-        self.schedule.give_up();
+        self.schedule.cancel_waiting();
         true
     }
 
     /// Lets nothing new begin, because the caller has closed its connection.
     pub(super) fn hang_up(&mut self) {
         if self.stop.get().is_none() {
-            self.stop.set(Some(StopReason::HungUp));
-            self.give_up();
+            self.stop.set(Some(StopReason::CallerDisconnected));
+            self.cancel_waiting();
         }
     }
 
@@ -149,29 +149,30 @@ impl Runner {
     pub(super) fn keep_in_memory(&mut self, bytes: usize) {
         if !self.memory.grow(bytes) && self.stop.get().is_none() {
             self.stop.set(Some(StopReason::NoMemory));
-            self.give_up();
+            self.cancel_waiting();
         }
     }
 
-    fn give_up(&mut self) {
-        let given_up = self.schedule.give_up();
-        self.given_up.splice(0..0, given_up.into_iter().rev());
+    fn cancel_waiting(&mut self) {
+        let cancelled_items = self.schedule.cancel_waiting();
+        self.cancelled_items.splice(0..0, cancelled_items.into_iter().rev());
     }
 
     /// The next item that ends, in the order in which they end; `None` after the last.
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
-            if let Some(late) = self.given_up.pop() {
-                return Some((late, self.decide(late, self.not_begun_problem())));
+            if let Some(late) = self.cancelled_items.pop() {
+                return Some((late, self.not_begun_outcome(late, self.not_begun_problem())));
             }
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
             }
-            let step = if let Ok(step) = timeout_at(self.context.deadline, self.steps.next()).await {
-                step?
+            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
+                step
             } else {
-                self.give_up();
-                if !self.given_up.is_empty() {
+                // Nothing runs, or nothing more may begin: an item that has become ready since, too.
+                self.cancel_waiting();
+                if !self.cancelled_items.is_empty() {
                     continue;
                 }
                 self.steps.next().await?
@@ -191,7 +192,7 @@ impl Runner {
                     self.schedule.end(item, false);
                     return Some((item, outcome));
                 }
-                NextItem::Begin(item) => match self.request(item) {
+                NextItem::Begin(item) => match self.build_item_request(item) {
                     Ok((route, request)) => self.begin(item, route, request),
                     Err(outcome) => {
                         self.schedule.end(item, false);
@@ -229,7 +230,7 @@ impl Runner {
                 self.running -= 1;
                 self.schedule.end(item, false);
                 let is_skipped = self.stop.get() == Some(StopReason::Cancelled);
-                (!is_skipped).then(|| (item, self.decide(item, self.not_begun_problem())))
+                (!is_skipped).then(|| (item, self.not_begun_outcome(item, self.not_begun_problem())))
             }
             ItemStep::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -266,9 +267,9 @@ impl Runner {
     ///
     /// # Errors
     /// 424 where the item before has no record or no tag.
-    fn request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
+    fn build_item_request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
         let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.decide(index, self.not_begun_problem())));
+            return Err(Box::new(self.not_begun_outcome(index, self.not_begun_problem())));
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
@@ -330,7 +331,7 @@ impl Runner {
     }
 
     /// An item that ends with a problem of the batch.
-    fn decide(&self, item: usize, problem: Problem) -> ItemOutcome {
+    fn not_begun_outcome(&self, item: usize, problem: Problem) -> ItemOutcome {
         let sent = self.items.get(item);
         let path = sent.map(|item| item.path.clone()).unwrap_or_default();
         ItemOutcome::not_begun(&self.context.state, sent, &path, problem)

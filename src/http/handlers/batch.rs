@@ -92,7 +92,7 @@ struct ParsedBatch {
 /// Checks the batch as a whole, in the order of contract 4.10.
 async fn parse(context: &RequestContext, mode: WriteMode) -> Result<ParsedBatch, Problem> {
     // The caller, and the trace that all items continue.
-    context.op_context()?;
+    context.caller_context()?;
     let as_lines = accept::require_json_or_lines(context.headers())?;
     let limits = context.api().batch_limits;
     let (_, body) = body::read_up_to(context, &[BodyType::Json], limits.max_body).await?;
@@ -118,7 +118,11 @@ async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) 
     let runner = Runner::new(shared, request, memory);
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
-    Ok(if as_lines { response::lines(runner, has_hung_up) } else { response::whole(runner, has_hung_up).await })
+    Ok(if as_lines {
+        response::stream_lines(runner, has_hung_up)
+    } else {
+        response::run_to_document(runner, has_hung_up).await
+    })
 }
 
 /// 503 while other batches take the memory.

@@ -65,10 +65,10 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let limit = query.limit()?;
     let start = query.decode_cursor(|place| place.parse().ok())?.unwrap_or(0_usize);
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let op_context = context.op_context()?;
+    let caller_context = context.caller_context()?;
     let policy = &system.policy;
     let configured: Vec<&str> = policy.collection.iter().chain(&policy.collections).map(String::as_str).collect();
-    let list = system.catalog.collections(&configured, op_context.requester()).await;
+    let list = system.catalog.collections(&configured, caller_context.requester()).await;
     let list = list.map_err(|fault| system.vendor_error_to_problem(&fault))?;
     let models = &context.api().models;
     let shown = list.items.iter().skip(start).take(limit);
@@ -115,12 +115,12 @@ pub(in crate::http) async fn schema(context: RequestContext) -> HandlerResult {
         let detail = format!("the records of {} are not described anywhere", system.name);
         return Err(ProblemKind::NotFound.with_detail(detail).system(system.name.as_str()).into());
     }
-    let op_context = context.op_context()?;
-    let found = system.catalog.schema(&collection, op_context.requester()).await;
-    let schema = found.map_err(|fault| system.collection_fault_to_problem(&fault))?;
+    let caller_context = context.caller_context()?;
+    let found = system.catalog.schema(&collection, caller_context.requester()).await;
+    let schema = found.map_err(|fault| system.collection_error_to_problem(&fault))?;
     let policy = &system.policy;
     let is_configured = policy.collection.iter().chain(&policy.collections).any(|known| *known == collection);
-    if !is_configured && system.catalog.lacks(&collection, op_context.requester()).await {
+    if !is_configured && system.catalog.lacks(&collection, caller_context.requester()).await {
         return Err(system.collection_not_found().into());
     }
     respond(&preconditions, schema.document(purpose), &context.api().external_url)

@@ -285,8 +285,8 @@ impl CrossPage {
     ) -> Result<Option<String>, Problem> {
         let system = context.api().find_system(map.system.as_str())?;
         let collection = Representation::Model(Arc::clone(map)).collection(system, None)?;
-        let op_context = context.op_context()?;
-        let page = context.gateway().list(system, &collection, &[], limit, cursor, &op_context).await?;
+        let caller_context = context.caller_context()?;
+        let page = context.gateway().list(system, &collection, &[], limit, cursor, &caller_context).await?;
         self.items.extend(page.items.into_iter().map(|record| (Arc::clone(map), record)));
         Ok(page.next)
     }

@@ -46,26 +46,35 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    require_read(context, Action::Update)?;
-    let (system, command) = parse_update(context, &representation, WriteMode::Preview).await?;
-    check_action(context)?;
-    respond(context, &representation, system, command).await
+    let preview = async {
+        require_read(context, Action::Update)?;
+        let (system, command) = parse_update(context, &representation, WriteMode::Preview).await?;
+        check_action(context)?;
+        respond(context, &representation, system, command).await
+    };
+    representation.translate(context, preview.await)
 }
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    require_read(context, Action::Delete)?;
-    let (system, command) = parse_delete(context, &representation, WriteMode::Preview)?;
-    respond(context, &representation, system, command).await
+    let preview = async {
+        require_read(context, Action::Delete)?;
+        let (system, command) = parse_delete(context, &representation, WriteMode::Preview)?;
+        respond(context, &representation, system, command).await
+    };
+    representation.translate(context, preview.await)
 }
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    require_read(context, Action::Create)?;
-    let (system, command) = parse_create(context, &representation, WriteMode::Preview).await?;
-    respond(context, &representation, system, command).await
+    let preview = async {
+        require_read(context, Action::Create)?;
+        let (system, command) = parse_create(context, &representation, WriteMode::Preview).await?;
+        respond(context, &representation, system, command).await
+    };
+    representation.translate(context, preview.await)
 }
 
 /// 403 unless the caller may make the write and read the record: a preview shows values.
@@ -90,7 +99,8 @@ async fn respond(
 ) -> HandlerResult {
     representation.bind(&mut command);
     let plan_ttl = context.api().limits.plan_ttl;
-    let mut preview: Preview = context.gateway().preview(system, &command, &context.op_context()?, plan_ttl).await?;
+    let mut preview: Preview =
+        context.gateway().preview(system, &command, &context.caller_context()?, plan_ttl).await?;
     representation.translate_preview(&mut preview);
     Ok(response::no_store_json(StatusCode::OK, response::to_json(&preview)))
 }

@@ -24,7 +24,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     let part = Representation::vendor_part(&context.query(representation.record_params())?)?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let record = context.gateway().read(system, &id, &context.op_context()?).await?;
+    let record = context.gateway().read(system, &id, &context.caller_context()?).await?;
     let etag = representation.etag_of(&record);
     let json = representation.record_json(&record, etag.as_deref(), part, &context.api().metrics);
     let response = preconditions.respond(
@@ -55,10 +55,11 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let collection = representation.collection(system, query.get("collection"))?;
     let conditions = representation.conditions(system, &query.filters())?;
-    let op_context = context.op_context()?;
+    let caller_context = context.caller_context()?;
     // The gateway's cursor is bound to the collection, this one to the path and the parameters.
     let cursor = query.decode_cursor(|inner| Some(inner.to_owned()))?;
-    let page = context.gateway().list(system, &collection, &conditions, limit, cursor.as_deref(), &op_context).await;
+    let page =
+        context.gateway().list(system, &collection, &conditions, limit, cursor.as_deref(), &caller_context).await;
     let mut page = page.map_err(|mut problem| {
         representation.translate_problem(&context, &mut problem);
         problem

@@ -154,7 +154,7 @@ async fn execute(
     command.prefer.return_representation &= can_read;
     // Whether places have moved says something about the record.
     command.prefer.rebase &= can_read;
-    let mut response = context.gateway().write(system, command, &context.op_context()?).await;
+    let mut response = context.gateway().write(system, command, &context.caller_context()?).await;
     if !can_read {
         write_response::redact(&mut response.outcome);
     }

@@ -52,7 +52,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// The members of `fields` that lists can be filtered by; `*` stands for all.
     filters: &'static [&'static str],
     /// What its writes may destroy although the request does not name it.
-    losses: Vec<LossView>,
+    losses: Vec<SystemLoss>,
     /// What happens to a write that would destroy something that its request does not accept by
     /// name: `refuse` (409) or `warn` (it is done with a warning, unless only the caller can accept
     /// it).
@@ -113,7 +113,7 @@ impl Guarantees {
 
 /// Something that a write may destroy although the request does not name it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct LossView {
+struct SystemLoss {
     /// Its name in `Accept-Loss`.
     #[schema(example = "linked-questions")]
     name: &'static str,
@@ -209,10 +209,10 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    let op_context = context.op_context()?;
+    let caller_context = context.caller_context()?;
     // Without a collection, or without its schema, the fields have no types.
     let schema = match sample_collection(system) {
-        Some(collection) => system.catalog.schema(collection, op_context.requester()).await.ok(),
+        Some(collection) => system.catalog.schema(collection, caller_context.requester()).await.ok(),
         None => None,
     };
     let models = &context.api().models;
@@ -240,7 +240,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
         validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),
-        losses: capabilities.losses.iter().map(LossView::from).collect(),
+        losses: capabilities.losses.iter().map(SystemLoss::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
         health: SystemHealth::new(system, api.metrics.load(system.index)),
         validation: system.policy.validate.as_str(),
@@ -255,7 +255,7 @@ impl From<CatalogHealth> for SchemasView {
     }
 }
 
-impl From<&DataLoss> for LossView {
+impl From<&DataLoss> for SystemLoss {
     fn from(loss: &DataLoss) -> Self {
         let DataLoss { name, detail, actions, caller_must_accept } = *loss;
         Self { name, detail, actions, caller_must_accept }

@@ -35,6 +35,7 @@ impl Modify for ModelPaths {
             .filter(|(path, _)| path.starts_with(RECORDS))
             .map(|(path, item)| (path.clone(), item.clone()))
             .collect();
+        let vendor_part = vendor_part_parameter(document);
         for (path, item) in of_records {
             let Ok(item) = serde_json::to_value(&item) else { continue };
             let parameter = json!({
@@ -42,11 +43,12 @@ impl Modify for ModelPaths {
                 "schema": { "type": "string", "pattern": "^[a-z][a-z0-9-]*$" }, "example": "contact",
             });
             let mut item = rename(&item, SCHEMAS, "", ANY_MODEL);
-            for (_, operation) in operations(&mut item) {
+            for (method, operation) in operations(&mut item) {
                 operation.insert("tags".to_owned(), json!(["Models"]));
                 drop_examples(operation);
                 if let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) {
                     parameters.insert(0, parameter.clone());
+                    parameters.extend(vendor_part.clone().filter(|_| method == "get"));
                 }
             }
             if let Ok(item) = serde_json::from_value(item) {
@@ -54,6 +56,12 @@ impl Modify for ModelPaths {
             }
         }
     }
+}
+
+/// `vendor` in the query of a read, as the list of all systems declares it.
+fn vendor_part_parameter(document: &OpenApi) -> Option<Value> {
+    let list = serde_json::to_value(document.paths.paths.get("/models/{model}")?).ok()?;
+    list["get"]["parameters"].as_array()?.iter().find(|parameter| parameter["name"] == "vendor").cloned()
 }
 
 /// The vendor of each system.

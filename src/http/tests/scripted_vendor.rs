@@ -138,7 +138,7 @@ impl Adapter for ScriptedAdapter {
     fn is_stamped(&self, _: &str, _: &str) -> bool {
         false
     }
-    fn shown_value(&self, _: &str, _: &str, _: &RawJson) -> Option<RawJson> {
+    fn to_read_form(&self, _: &str, _: &str, _: &RawJson) -> Option<RawJson> {
         None
     }
     async fn find_missing_references(

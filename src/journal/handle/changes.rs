@@ -8,7 +8,7 @@ use crate::journal::changes::{self, ChangeQuery, ChangeRead, ChangeStart};
 use crate::journal::error::JournalError;
 use crate::journal::ownership::DEAD_AFTER;
 use crate::journal::shared::FeedFloor;
-use crate::journal::sql::Value;
+use crate::journal::sql::SqlValue;
 
 /// How long the search for the oldest event that is kept counts, in milliseconds, at most: an event
 /// is shown so much longer than it is kept.
@@ -69,7 +69,7 @@ impl Journal {
             return Ok(1);
         }
         let alive_since = self.inner.shared.now_ms() - to_millis(DEAD_AFTER);
-        let query = [Value::Int(alive_since)];
+        let query = [SqlValue::Int(alive_since)];
         let rows = self.read(move |reader| {
             let query = query.clone();
             async move { reader.select("SELECT count(*) FROM instance WHERE seen > ?1", &query).await }

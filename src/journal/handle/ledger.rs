@@ -6,7 +6,7 @@ use super::Journal;
 use crate::journal::command::Command;
 use crate::journal::error::JournalError;
 use crate::journal::ledger::Hash;
-use crate::journal::sql::Value;
+use crate::journal::sql::SqlValue;
 use crate::journal::verify::{self, LedgerHead, VerifiedRange};
 
 /// How often a cut polls whether everything is deleted.
@@ -57,7 +57,7 @@ impl Journal {
 
     async fn has_entries_until(&self, seq: i64) -> Result<bool, JournalError> {
         let rows = self.read(move |reader| async move {
-            reader.select("SELECT seq FROM ledger WHERE seq <= ?1 ORDER BY seq LIMIT 1", &[Value::Int(seq)]).await
+            reader.select("SELECT seq FROM ledger WHERE seq <= ?1 ORDER BY seq LIMIT 1", &[SqlValue::Int(seq)]).await
         });
         Ok(!rows.await?.is_empty())
     }

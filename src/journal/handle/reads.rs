@@ -10,7 +10,7 @@ use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
 use crate::journal::row_decoding::{SELECT_KEYS, idempotency_row};
-use crate::journal::sql::{Value, operation_uuid, replace_nul};
+use crate::journal::sql::{SqlValue, operation_uuid, replace_nul};
 use crate::journal::verify::{self, VerifyReport};
 use crate::journal::{ledger_list, operations};
 use crate::record::{Operation, OperationId, PlanKey};
@@ -24,7 +24,7 @@ impl Journal {
         &self,
         claim: &IdempotencyClaim,
     ) -> Result<Option<IdempotencyState>, JournalError> {
-        let key = [replace_nul(claim.caller.clone()), replace_nul(claim.key.clone())].map(Value::Text);
+        let key = [replace_nul(claim.caller.clone()), replace_nul(claim.key.clone())].map(SqlValue::Text);
         let statement = format!("{SELECT_KEYS} WHERE i.caller = ?1 AND i.key = ?2");
         let query = Arc::new((statement, key));
         let rows = self.read(move |reader| {
@@ -41,7 +41,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn token(&self, system: &str) -> Result<Option<Vec<u8>>, JournalError> {
-        let system = [Value::Text(system.to_owned())];
+        let system = [SqlValue::Text(system.to_owned())];
         let rows = self.read(move |reader| {
             let system = system.clone();
             async move { reader.select("SELECT sealed FROM token WHERE system = ?1", &system).await }
@@ -70,7 +70,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn shown_state(&self, etag: &str) -> Result<Option<String>, JournalError> {
-        let params = [Value::Text(etag.to_owned()), Value::Int(self.inner.shared.now_ms())];
+        let params = [SqlValue::Text(etag.to_owned()), SqlValue::Int(self.inner.shared.now_ms())];
         let rows = self.read(move |reader| {
             let params = params.clone();
             let statement = "SELECT fields FROM shown_state WHERE etag = ?1 AND expires > ?2";
@@ -183,7 +183,7 @@ impl Journal {
         let statement = "SELECT recovery FROM running WHERE operation = ?1
              UNION ALL SELECT d.recovery FROM ledger o JOIN operation_detail d ON d.seq = o.intent
              WHERE o.operation = ?1 AND o.intent > 0";
-        let id = [Value::Id(operation_uuid(operation))];
+        let id = [SqlValue::Id(operation_uuid(operation))];
         let rows = self.read(move |reader| {
             let id = id.clone();
             async move { reader.select(statement, &id).await }
@@ -218,7 +218,8 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn is_running(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        self.has_row("SELECT seq FROM running WHERE operation = ?1", vec![Value::Id(operation_uuid(operation))]).await
+        self.has_row("SELECT seq FROM running WHERE operation = ?1", vec![SqlValue::Id(operation_uuid(operation))])
+            .await
     }
 
     /// Whether the operation is stored as a running one of this process.
@@ -226,11 +227,11 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn owns_operation(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        let params = vec![Value::Id(operation_uuid(operation)), Value::Text(self.inner.shared.instance.clone())];
+        let params = vec![SqlValue::Id(operation_uuid(operation)), SqlValue::Text(self.inner.shared.instance.clone())];
         self.has_row("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", params).await
     }
 
-    async fn has_row(&self, statement: &'static str, params: Vec<Value>) -> Result<bool, JournalError> {
+    async fn has_row(&self, statement: &'static str, params: Vec<SqlValue>) -> Result<bool, JournalError> {
         let rows = self.read(move |reader| {
             let params = params.clone();
             async move { reader.select(statement, &params).await }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::{Journal, to_millis};
 use crate::journal::command::{Command, CommandResult};
 use crate::journal::error::JournalError;
-use crate::journal::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
+use crate::journal::model::{
+    BeginResult, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation,
+    Outcome,
+};
 use crate::journal::sql::replace_nul;
 use crate::journal::verdict::{Verdict, VerdictResult};
 use crate::record::OperationId;
@@ -43,6 +46,24 @@ impl Journal {
     /// `Unavailable`: the lease expires by itself.
     pub async fn release(&self, lease: &Lease) -> Result<(), JournalError> {
         self.submit(Command::Release { lease: lease.clone() }).await.map(|_| ())
+    }
+
+    /// Stores what an idempotency key replays whose write changed nothing, so that it has no
+    /// operation. The result is the state of the key if another request has it: then nothing is
+    /// stored.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may not be stored.
+    pub async fn store_replay(
+        &self,
+        claim: IdempotencyClaim,
+        replay_json: String,
+    ) -> Result<Option<IdempotencyState>, JournalError> {
+        let claim = IdempotencyClaim { caller: replace_nul(claim.caller), key: replace_nul(claim.key), ..claim };
+        match self.submit(Command::StoreReplay { claim, replay_json: replay_json.into() }).await? {
+            CommandResult::ReplayStored(taken) => Ok(taken),
+            _ => Err(JournalError::Unavailable),
+        }
     }
 
     /// Begins a write before it is sent. One transaction checks the idempotency key, the queued

@@ -20,7 +20,8 @@ use crate::journal::group_needs::GroupNeeds;
 use crate::journal::model::InterimResponse;
 use crate::journal::ownership::DEAD_AFTER;
 use crate::journal::row_decoding::{
-    SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, parse_action, stored_operation,
+    SELECT_RUNNING, SELECT_VERDICT_TARGET, idempotency_row, outcome_state, parse_action, stored_operation,
+    verdict_target,
 };
 use crate::journal::shared::Shared;
 use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
@@ -84,9 +85,10 @@ impl PostgresSession {
         state.leases.clear();
         self.lock_and_read(shared, needs, state).await?;
         for operation in &needs.open {
-            let rows = self.client.query(&SELECT_OPEN.replace('?', "$"), &[&operation_uuid(operation)]).await?;
+            let rows =
+                self.client.query(&SELECT_VERDICT_TARGET.replace('?', "$"), &[&operation_uuid(operation)]).await?;
             for row in &rows {
-                let open = open_operation(&mut Row::from_postgres(row)?)?;
+                let open = verdict_target(&mut Row::from_postgres(row)?)?;
                 state.open.extend(open.map(|open| (operation.clone(), open)));
             }
         }

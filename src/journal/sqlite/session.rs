@@ -15,7 +15,8 @@ use crate::journal::change_set::{ChangeSet, EntryKeys, NewCut, NewDetail, NewEnt
 use crate::journal::error::DbError;
 use crate::journal::group_needs::GroupNeeds;
 use crate::journal::row_decoding::{
-    SELECT_KEYS, SELECT_OPEN, SELECT_RUNNING, idempotency_row, open_operation, outcome_state, stored_operation,
+    SELECT_KEYS, SELECT_RUNNING, SELECT_VERDICT_TARGET, idempotency_row, outcome_state, stored_operation,
+    verdict_target,
 };
 use crate::journal::shared::Shared;
 use crate::journal::sql::{CUT_TABLES, DELETE_SHOWN, Row, delete_cut, operation_uuid};
@@ -110,8 +111,8 @@ impl SqliteSession {
             }
         }
         for operation in &needs.open {
-            for mut row in self.select(SELECT_OPEN, params![operation_uuid(operation).as_bytes()])? {
-                state.open.extend(open_operation(&mut row)?.map(|open| (operation.clone(), open)));
+            for mut row in self.select(SELECT_VERDICT_TARGET, params![operation_uuid(operation).as_bytes()])? {
+                state.open.extend(verdict_target(&mut row)?.map(|open| (operation.clone(), open)));
             }
         }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };

@@ -2,7 +2,7 @@
 
 use super::fixtures::{TestDatabase, connect, test_databases};
 use super::samples::all_entries_query;
-use crate::journal::bounded_page::{Source, list_statement};
+use crate::journal::bounded_page::{PageSource, list_statement};
 use crate::journal::{LedgerQuery, OperationQuery, SortOrder, ledger_list, operations};
 use crate::record::OperationState;
 
@@ -14,7 +14,7 @@ const TABLES: [&str; 2] = ["ledger", "operation_detail"];
 
 /// The statements of every combination of filters, in both orders.
 fn statements() -> Vec<String> {
-    let mut sources: Vec<Source> = Vec::new();
+    let mut sources: Vec<PageSource> = Vec::new();
     for record in [None, Some("r7".to_owned())] {
         for state in [None].into_iter().chain(STATES.map(Some)) {
             let query = OperationQuery { record: record.clone(), state, ..OperationQuery::default() };

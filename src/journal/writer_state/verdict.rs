@@ -12,7 +12,7 @@ use crate::journal::model::Outcome;
 use crate::journal::shared::KeyTtl;
 use crate::journal::sql::{operation_uuid, replace_nul};
 use crate::journal::verdict::{Verdict, VerdictResult};
-use crate::journal::writer_rows::{EndedOperation, KeyProgress, OpenOperation};
+use crate::journal::writer_rows::{EndedOperation, KeyProgress, VerdictTarget};
 use crate::problem::ProblemKind;
 use crate::record::{OperationId, OperationState, Warning, WarningCode};
 
@@ -25,14 +25,14 @@ impl WriterState {
         key_ttl: KeyTtl,
         changes: &mut ChangeSet,
     ) -> VerdictResult {
-        let Some(OpenOperation { running, started_ms, ended }) = self.open.get(&verdict.operation).cloned() else {
+        let Some(VerdictTarget { running, started_ms, ended }) = self.open.get(&verdict.operation).cloned() else {
             return VerdictResult::NotFound;
         };
         match ended {
             Some(EndedOperation { state: OperationState::Unknown, .. }) => {}
             Some(ended) if ended.has_verdict && ended.state == verdict.state => return VerdictResult::Repeated,
             Some(ended) if ended.has_verdict && !verdict.is_by_hand => {
-                self.note_otherwise(&verdict.operation, verdict.state, changes);
+                self.warn_contradicted_verdict(&verdict.operation, verdict.state, changes);
                 return VerdictResult::Ended;
             }
             Some(_) => return VerdictResult::Ended,
@@ -88,13 +88,13 @@ impl WriterState {
     }
 
     /// Adds a warning to an operation whose verdict the gateway has found to be wrong.
-    pub(in crate::journal) fn note_otherwise(
+    pub(in crate::journal) fn warn_contradicted_verdict(
         &mut self,
         operation: &OperationId,
         found: OperationState,
         changes: &mut ChangeSet,
     ) {
-        let Some(OpenOperation { running, ended: Some(ended), .. }) = self.open.get(operation) else { return };
+        let Some(VerdictTarget { running, ended: Some(ended), .. }) = self.open.get(operation) else { return };
         if !ended.has_verdict || ended.state == found {
             return;
         }

@@ -17,6 +17,8 @@ pub(super) enum ColumnType {
     DateTime,
     /// A choice: values and labels.
     Choice(&'static [(i64, &'static str)]),
+    /// The reason of the row's state, a choice of its own type.
+    Status(&'static [(i64, &'static str)]),
     /// A reference to a row: navigation property and set of each target.
     Lookup(&'static [(&'static str, &'static str)]),
     /// The primary key.
@@ -68,7 +70,7 @@ impl Column {
                     |text: &str| text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok();
                 ("Edm.DateTimeOffset", value.as_str().is_some_and(is_time))
             }
-            ColumnType::Choice(options) => {
+            ColumnType::Choice(options) | ColumnType::Status(options) => {
                 let number = value.as_i64();
                 if number.is_some_and(|number| options.iter().all(|(known, _)| *known != number)) {
                     return Err(Failure::UnknownChoice(self.name));

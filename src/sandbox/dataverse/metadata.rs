@@ -53,6 +53,7 @@ fn type_name(kind: ColumnType) -> &'static str {
         ColumnType::Boolean => "Boolean",
         ColumnType::DateTime => "DateTime",
         ColumnType::Choice(_) => "Picklist",
+        ColumnType::Status(_) => "Status",
         ColumnType::Lookup(_) => "Lookup",
         ColumnType::Key => "Uniqueidentifier",
         ColumnType::RowVersion => "BigInt",
@@ -83,7 +84,7 @@ fn describe_column(table: &Table, column: &Column) -> Value {
             json!({ "MinValue": -922_337_203_685_477_i64, "MaxValue": 922_337_203_685_477_i64, "Precision": 2 })
         }
         ColumnType::DateTime => json!({ "Format": "DateAndTime" }),
-        ColumnType::Choice(options) => {
+        ColumnType::Choice(options) | ColumnType::Status(options) => {
             let options: Vec<Value> =
                 options.iter().map(|(value, text)| json!({ "Value": value, "Label": label(text) })).collect();
             json!({ "OptionSet": { "Options": options } })

@@ -39,6 +39,7 @@ pub(super) const USER_ID: &str = "99ff99ff-0000-4000-8000-aa00aa00aa00";
 pub(super) const FIRST_VERSION: u64 = 1_234_500;
 
 const INDUSTRIES: &[(i64, &str)] = &[(1, "Accounting"), (7, "Consulting"), (22, "Food and Tobacco Processing")];
+const REASONS: &[(i64, &str)] = &[(1, "Active"), (2, "Inactive")];
 
 pub(super) fn tables() -> Vec<Table> {
     let table = |name, set, title, key, compares_versions, columns: Vec<Column>| Table {
@@ -95,6 +96,7 @@ fn account_columns() -> Vec<Column> {
         column("creditonhold", ColumnType::Boolean),
         column("industrycode", ColumnType::Choice(INDUSTRIES)),
         column("lastonholdtime", ColumnType::DateTime),
+        column("statuscode", ColumnType::Status(REASONS)),
         column("primarycontactid", ColumnType::Lookup(&[("primarycontactid", CONTACTS)])),
         column("parentaccountid", ColumnType::Lookup(&[("parentaccountid", ACCOUNTS)])),
     ]
@@ -107,6 +109,7 @@ fn contact_columns() -> Vec<Column> {
         column("firstname", ColumnType::Text(50)),
         required_column("lastname", ColumnType::Text(50)),
         column("emailaddress1", ColumnType::Text(100)),
+        column("statuscode", ColumnType::Status(REASONS)),
         column("parentcustomerid", ColumnType::Lookup(CUSTOMERS)),
     ]
 }

@@ -35,6 +35,7 @@ pub(super) fn columns(class: &str) -> Vec<Column> {
         column("Hidden", "Boolean", false, false),
         column("Position", "Int32", false, false),
         column("End", "DateTime", false, false),
+        column("State", "Int32", false, false),
     ];
     let specific = match class {
         CATEGORY_CLASS => vec![

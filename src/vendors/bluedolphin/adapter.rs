@@ -1,4 +1,4 @@
-//! The conversation with BlueDolphin.
+//! The adapter of BlueDolphin.
 //!
 //! The vendor has no versions. An update replaces a whole definition some time after the response,
 //! and destroys linked questions and source connections, which the API does not show.
@@ -194,7 +194,7 @@ impl Adapter for BlueDolphin {
         false
     }
 
-    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+    fn to_read_form(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
         None
     }
 

@@ -1,4 +1,4 @@
-//! The conversation with BlueDolphin, against a scripted transport.
+//! The adapter of BlueDolphin against a scripted transport.
 
 use super::*;
 use crate::record::{SideEffect, VendorErrorKind};

@@ -1,4 +1,4 @@
-//! The conversation with Dataverse.
+//! The adapter of Dataverse.
 //!
 //! The vendor compares the version of a row before updates and deletes, in most tables. It says
 //! with 400 `0x80060883` where it does not; the adapter remembers those tables, and the gateway
@@ -134,7 +134,7 @@ impl VendorProtocol for Dataverse {
         if fault.kind == VendorErrorKind::NotCompared
             && let Some(set) = protocol::set_of(request)
         {
-            self.tables.note_not_compared(set);
+            self.tables.record_not_compared(set);
         }
         Some(fault)
     }
@@ -195,9 +195,9 @@ impl Adapter for Dataverse {
         STAMPED.contains(&member)
     }
 
-    fn shown_value(&self, _collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
+    fn to_read_form(&self, _collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
         lookups::attribute_of(member)?;
-        lookups::shown_value(&value.value()?).map(|shown| RawJson::from(&shown))
+        lookups::to_read_form(&value.value()?).map(|shown| RawJson::from(&shown))
     }
 
     async fn read(&self, transport: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
@@ -343,7 +343,7 @@ impl Adapter for Dataverse {
             conditions.pop();
         }
         let shown = |(name, value): (&String, &Value)| {
-            let shown = lookups::attribute_of(name).and_then(|_| lookups::shown_value(value));
+            let shown = lookups::attribute_of(name).and_then(|_| lookups::to_read_form(value));
             (name.clone(), shown.unwrap_or_else(|| value.clone()))
         };
         let expected = as_changes(&fields.iter().map(shown).collect());

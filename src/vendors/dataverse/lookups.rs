@@ -36,7 +36,7 @@ fn parse_reference(text: &str) -> Option<Reference> {
 }
 
 /// The form in which a read shows the value of a lookup.
-pub(super) fn shown_value(value: &Value) -> Option<Value> {
+pub(super) fn to_read_form(value: &Value) -> Option<Value> {
     parse_reference(value.as_str()?).map(|reference| Value::from(reference.key))
 }
 

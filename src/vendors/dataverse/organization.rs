@@ -160,7 +160,7 @@ pub(super) fn condition((name, value): (&String, &Value)) -> Option<String> {
                 return None;
             }
             match lookups::attribute_of(name) {
-                Some(_) => lookups::shown_value(value)?.as_str()?.to_owned(),
+                Some(_) => lookups::to_read_form(value)?.as_str()?.to_owned(),
                 // Times have no quotes, and the column's type, which is not known here, decides.
                 None if text.parse::<Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok() => return None,
                 None => format!("'{}'", text.replace('\'', "''")),

@@ -113,7 +113,7 @@ pub(super) async fn load_schema(
     }
     let fields: Vec<FieldSchema> = attributes.iter().filter_map(|one| to_field(one, table)).collect();
     let read_only = fields.iter().filter(|field| !field.is_updatable).map(|field| field.name.clone());
-    cache.note_read_only(set, read_only.collect());
+    cache.record_read_only(set, read_only.collect());
     Ok(RecordSchema { title: table.title().to_owned(), fields, is_closed: true })
 }
 

@@ -113,7 +113,7 @@ impl TableCache {
     }
 
     /// Notes that the vendor does not compare versions in a set.
-    pub(super) fn note_not_compared(&self, set: &str) {
+    pub(super) fn record_not_compared(&self, set: &str) {
         self.update(|known| {
             if known.not_compared.len() >= MAX_TABLES {
                 known.not_compared.clear();
@@ -128,7 +128,7 @@ impl TableCache {
     }
 
     /// Notes the columns of a set that no update sets.
-    pub(super) fn note_read_only(&self, set: &str, columns: HashSet<String>) {
+    pub(super) fn record_read_only(&self, set: &str, columns: HashSet<String>) {
         self.update(|known| {
             if known.read_only.len() >= MAX_TABLES {
                 known.read_only.clear();

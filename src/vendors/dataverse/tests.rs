@@ -1,4 +1,4 @@
-//! The conversation with Dataverse, against a scripted transport.
+//! The adapter of Dataverse against a scripted transport.
 
 use serde_json::json;
 

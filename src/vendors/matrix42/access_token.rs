@@ -13,9 +13,9 @@ use crate::vendors::common::{limit_token_ttl, secret_header, unparseable_respons
 
 /// Parses the response of the exchange: `Bearer RawToken`, and its lifetime from `now`.
 ///
-/// The expiry is `LifeTime` (OBSERVED on real servers), else `ValidTo` (OBSERVED in a mock), else
-/// the token's own `exp`, else five minutes from now. A time in the past is ignored: it is a local
-/// time without an offset.
+/// The expiry is `LifeTime` (OBSERVED on real servers), else `ValidTo` (used by a public mock),
+/// else the token's own `exp`, else five minutes from now. A time in the past is ignored: it is a
+/// local time without an offset.
 pub(super) fn parse_access_token(body: &[u8], now: Timestamp) -> Result<(HeaderValue, Duration), VendorError> {
     let members: Map<String, Value> = serde_json::from_slice(body).map_err(unparseable_response)?;
     let text = |name: &str| {

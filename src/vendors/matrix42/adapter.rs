@@ -1,4 +1,4 @@
-//! The conversation with Matrix42.
+//! The adapter of Matrix42.
 //!
 //! A list returns only the columns that the request names. The vendor documents no way to list the
 //! columns of a Data Definition, so the adapter uses the members of its first fragment and caches
@@ -152,7 +152,7 @@ impl Adapter for Matrix42 {
         false
     }
 
-    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+    fn to_read_form(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
         None
     }
 

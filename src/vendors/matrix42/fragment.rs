@@ -28,11 +28,15 @@ pub(super) fn parse_fragment(body: &Bytes) -> Result<Fragment, VendorError> {
 pub(super) fn parse_page(body: &Bytes, columns: Option<&[String]>) -> Result<Vec<Fragment>, VendorError> {
     let rows = RawObject::parse_array(body).map_err(unparseable_response);
     let read = rows.and_then(|rows| rows.into_iter().map(|row| read_fragment(row, columns)).collect());
-    read.or_else(|fault| parse_odd_page(body, columns, fault))
+    read.or_else(|fault| parse_page_by_row(body, columns, fault))
 }
 
 /// Parses a page row by row, because one of them cannot be read.
-fn parse_odd_page(body: &Bytes, columns: Option<&[String]>, fault: VendorError) -> Result<Vec<Fragment>, VendorError> {
+fn parse_page_by_row(
+    body: &Bytes,
+    columns: Option<&[String]>,
+    fault: VendorError,
+) -> Result<Vec<Fragment>, VendorError> {
     let text = utf8(body)?;
     let Ok(rows) = serde_json::from_str::<Vec<&RawValue>>(&text) else { return Err(fault) };
     let read_row = |row: &RawValue| {

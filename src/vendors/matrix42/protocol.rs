@@ -27,7 +27,7 @@ const ENGLISH: HeaderValue = HeaderValue::from_static("en");
 const JSON_UTF8: HeaderValue = HeaderValue::from_static("application/json;charset=UTF-8");
 const RESERVED_DETAIL: &str = "ID and TimeStamp, in any case, cannot be set";
 /// Lists include this column always, and reject a request for it.
-const IMPLICIT_COLUMN: &str = "DisplayString";
+pub(super) const IMPLICIT_COLUMN: &str = "DisplayString";
 
 /// "Concurrency. The object you want to update has been updated by another process."
 const CONFLICT_PHRASES: &[&str] = &["updated by another process", "concurrency"];

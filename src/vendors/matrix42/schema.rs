@@ -4,13 +4,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::protocol::{is_definition, is_reserved};
+use super::protocol::{IMPLICIT_COLUMN, is_definition, is_reserved};
 use crate::record::VendorError;
 use crate::vendors::common::{parse_guid, unparseable_response};
 use crate::vendors::schema::{FieldSchema, RecordSchema};
-
-/// Lists add this column by themselves; it is no attribute.
-const DISPLAY_STRING: &str = "DisplayString";
 
 #[derive(Deserialize)]
 struct SchemaResponse {
@@ -33,7 +30,7 @@ struct Column {
 /// Parses `{Result, Schema}`: the attributes, and the id of the first fragment in `Result`.
 pub(super) fn parse_schema(definition: &str, body: &Bytes) -> Result<(RecordSchema, Option<String>), VendorError> {
     let response: SchemaResponse = serde_json::from_slice(body).map_err(unparseable_response)?;
-    let is_attribute = |column: &&Column| !is_reserved(&column.name) && column.name != DISPLAY_STRING;
+    let is_attribute = |column: &&Column| !is_reserved(&column.name) && column.name != IMPLICIT_COLUMN;
     let fields = response.schema.iter().filter(is_attribute).map(to_field).collect();
     let schema = RecordSchema { title: definition.to_owned(), fields, is_closed: true };
     let first = match &response.result {

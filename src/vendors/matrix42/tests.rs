@@ -1,4 +1,4 @@
-//! The conversation with Matrix42, against a scripted transport.
+//! The adapter of Matrix42 against a scripted transport.
 
 use super::*;
 use crate::record::{RawObject, SideEffect, VendorErrorKind};

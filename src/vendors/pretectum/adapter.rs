@@ -1,4 +1,4 @@
-//! The conversation with Pretectum.
+//! The adapter of Pretectum.
 //!
 //! The vendor has no endpoint for one record: a read scans the pages of the dataset. A bounded
 //! cache of the page where each record was last seen reduces the usual read to one call. A delete
@@ -237,7 +237,7 @@ impl Adapter for Pretectum {
         false
     }
 
-    fn shown_value(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
+    fn to_read_form(&self, _collection: &str, _member: &str, _value: &RawJson) -> Option<RawJson> {
         None
     }
 

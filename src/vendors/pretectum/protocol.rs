@@ -162,7 +162,7 @@ fn classify_error(request: &VendorRequest, response: &VendorResponse) -> VendorE
 pub(super) struct Listing {
     pub(super) items: Vec<RawJson>,
     /// The key of the next page. The vendor's page key may be absent, null or empty on the last
-    /// page (ASSUMPTION).
+    /// page (INFERRED).
     pub(super) next_page_key: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The conversation with Pretectum, against a scripted transport.
+//! The adapter of Pretectum against a scripted transport.
 
 #[path = "tests/protocol.rs"]
 mod protocol_messages;

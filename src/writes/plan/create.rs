@@ -75,7 +75,7 @@ async fn find_preexisting_matches(
     task.session.set_deadline(Instant::now() + (left / 4).min(task.system.policy.timeout));
     match adapter.find_matching(&task.session, collection, fields).await {
         Ok(matching) => Ok(matching.map(|ids| ids.iter().map(|id| id.as_str().to_owned()).collect())),
-        Err(fault) if fault.kind == VendorErrorKind::NotFound => Err(task.system.collection_fault_to_problem(&fault)),
+        Err(fault) if fault.kind == VendorErrorKind::NotFound => Err(task.system.collection_error_to_problem(&fault)),
         Err(_) => Ok(None),
     }
 }

@@ -34,7 +34,7 @@ pub(super) async fn read_record(task: &WriteTask<'_>, id: &RecordId) -> Result<(
     let (system, session) = (task.system, &task.session);
     session.set_deadline(task.context.deadline);
     let read = session.read(system, id).await;
-    let record = read.map_err(|fault| session.with_last_status(system.record_fault_to_problem(id, &fault)))?;
+    let record = read.map_err(|fault| session.with_last_status(system.record_error_to_problem(id, &fault)))?;
     let etag = system.tag(id, &record.version());
     Ok((record, etag))
 }

@@ -20,8 +20,8 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Updat
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::outcome::{AttemptError, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::writes::schema_check::check_changes;
+use crate::writes::outcome::{EarlyEnd, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::schema_check::{check_changes, check_members};
 use crate::writes::write_task::WriteTask;
 
 /// A change to one version of the record.
@@ -47,7 +47,7 @@ pub(super) async fn plan_update(
     task: &WriteTask<'_>,
     id: &RecordId,
     patch: &Patch,
-) -> Result<(PlannedRequest, WriteIntent), AttemptError> {
+) -> Result<(PlannedRequest, WriteIntent), EarlyEnd> {
     let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
@@ -83,6 +83,9 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
     // Only the record shows whether a read-only member is repeated or changed.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
+    if let Some(members) = changes.as_ref().filter(|_| patch.merge_members().is_none()) {
+        Box::pin(check_members(task, id, members)).await?;
+    }
     Ok(changes.map(|members| {
         let expected = ExpectedState::Members(to_read_form(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag, rebased: None, unreadable: Vec::new() }
@@ -91,7 +94,7 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
 
 /// The members as a read shows them once they are set.
 fn to_read_form(system: &System, id: &RecordId, members: &RawObject) -> RawObject {
-    let shown = |name: &str, value: &RawJson| system.adapter.shown_value(id.collection(), name, value);
+    let shown = |name: &str, value: &RawJson| system.adapter.to_read_form(id.collection(), name, value);
     if members.iter().all(|(name, value)| shown(name, value).is_none()) {
         return members.clone();
     }
@@ -102,7 +105,7 @@ fn to_read_form(system: &System, id: &RecordId, members: &RawObject) -> RawObjec
 /// The same for the change of a whole member.
 fn change_to_read_form(system: &System, id: &RecordId, change: FieldChange) -> FieldChange {
     let value = change.new_value.as_ref().filter(|_| change.path.len() == 1).map(RawJson::from);
-    match value.and_then(|value| system.adapter.shown_value(id.collection(), &change.member, &value)) {
+    match value.and_then(|value| system.adapter.to_read_form(id.collection(), &change.member, &value)) {
         Some(shown) => FieldChange { new_value: shown.value(), ..change },
         None => change,
     }
@@ -119,11 +122,11 @@ struct ReadChange {
 }
 
 /// Reads the record and plans the change of what the patch changes in it.
-async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, AttemptError> {
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyEnd> {
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
         check_if_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
-        return Err(AttemptError::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+        return Err(EarlyEnd::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
     Ok(read.into_plan(task.system, id))
 }

@@ -52,7 +52,7 @@ impl PreviewCall {
             call: request.kind.as_str(),
             method: request.method.to_string(),
             url: system.transport.url(&request.path),
-            headers: shown_headers(system, request),
+            headers: masked_headers(system, request),
             body: request.body.as_ref().and_then(body_json),
             body_sha256: const_hex::encode(sha256([body])),
         }
@@ -60,7 +60,7 @@ impl PreviewCall {
 }
 
 /// The request's headers, and those that authorize it without their values.
-fn shown_headers(system: &System, request: &VendorRequest) -> Headers {
+fn masked_headers(system: &System, request: &VendorRequest) -> Headers {
     let plain = &request.headers;
     let mut signed = request.clone();
     let placeholder = Token { secret: HeaderValue::from_static("-"), expires: None };

@@ -38,7 +38,7 @@ pub struct Preview {
     #[schema(required = false)]
     pub changes_cut: bool,
     /// What the write would destroy although it does not name it.
-    pub losses: Vec<LossView>,
+    pub losses: Vec<PreviewLoss>,
     /// The one call that writes, as it would be sent; empty if nothing changes. Calls that sign in
     /// or read are not listed.
     pub calls: Vec<PreviewCall>,
@@ -77,7 +77,7 @@ pub struct PreviewChange {
 /// What a write would destroy although it does not name it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = PreviewLoss)]
-pub struct LossView {
+pub struct PreviewLoss {
     /// The name to send in `Accept-Loss`.
     pub name: String,
     /// What is destroyed.

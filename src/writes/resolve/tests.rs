@@ -140,7 +140,7 @@ fn values_are_no_proof_once_others_could_write_the_record() {
 }
 
 #[test]
-fn the_truth_table_of_updates_holds() {
+fn each_evidence_of_an_update_has_its_resolution() {
     use Write::{Blind, Counted, Guarded, Native, Stable};
     let conflict = NotApplied(NotAppliedReason::Conflict);
     #[rustfmt::skip]
@@ -318,7 +318,7 @@ fn a_record_that_is_gone_was_deleted_by_one_write_only() {
 #[test]
 fn the_truth_table_of_creates_holds() {
     let made =
-        |count: usize| ObservedRecord::Created((0..count).map(|key| RecordId::new("c", &key.to_string())).collect());
+        |count: usize| ObservedRecord::NewMatches((0..count).map(|key| RecordId::new("c", &key.to_string())).collect());
     #[rustfmt::skip]
     let rows = [
         (Lost,           1, Applied),

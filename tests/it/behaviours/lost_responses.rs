@@ -313,8 +313,9 @@ async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
     let reads = env.call_count(CallKind::Read);
     env.inject_once(CallKind::Read, InjectedFault::status(500));
     let later = async {
-        // Its first poll has failed, and the next one is due later, or with the next write.
+        // Its first poll fails, and the next one is due later, or with the next write.
         env.wait_for_calls(CallKind::Read, reads + 1).await;
+        while env.read(MATRIX42.key).send().await.json().get("pending_operation").is_none() {}
         let current_etag = env.current_etag(MATRIX42.key).await;
         (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "second");
         env.set_text(MATRIX42.key, &current_etag, "refused").send().await

@@ -144,6 +144,10 @@ impl Caller<'_> {
         let call = self.run.now();
         let response = self.client.get(&address, &self.path(system, record)).ok()?;
         let back = self.run.now();
+        if response.status == 408 {
+            self.client = Client::default();
+            return None;
+        }
         if response.status != 200 {
             assert!(matches!(response.status, 502..=504), "a read: {} {}", response.status, response.text());
             return None;
@@ -252,6 +256,9 @@ impl Caller<'_> {
         let response = self.client.send(&address, method, &path, &write.headers, &body);
         let at = self.run.now();
         let kind = classify_response(&response);
+        if response.as_ref().is_ok_and(|response| response.status == 408) {
+            self.client = Client::default();
+        }
         if kind == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
             self.run.disconnected_writes.fetch_add(1, Ordering::SeqCst);
         }
@@ -317,6 +324,8 @@ fn classify_response(response: &io::Result<RawResponse>) -> ResponseKind {
         (202, _) => ResponseKind::Accepted,
         (404, "record-not-found") => ResponseKind::NotFound,
         (412, "precondition-failed") => ResponseKind::PreconditionFailed,
+        // This process had no time to send it.
+        (408, _) => ResponseKind::Rejected(0),
         // The gateway had no time to begin, or to look up the key: nothing follows for an earlier
         // attempt.
         (503, "overloaded") if response.operation().is_none() => ResponseKind::Rejected(0),

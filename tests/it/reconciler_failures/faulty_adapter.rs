@@ -62,8 +62,8 @@ impl Adapter for FaultyAdapter {
     fn is_stamped(&self, collection: &str, member: &str) -> bool {
         self.inner.is_stamped(collection, member)
     }
-    fn shown_value(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
-        self.inner.shown_value(collection, member, value)
+    fn to_read_form(&self, collection: &str, member: &str, value: &RawJson) -> Option<RawJson> {
+        self.inner.to_read_form(collection, member, value)
     }
     async fn find_missing_references(
         &self,

@@ -150,7 +150,7 @@ impl Writer {
                     () = &mut pause_end => break,
                     queued = self.command_rx.recv() => match queued {
                         Some(queued) => {
-                            self.dequeue(1);
+                            self.count_dequeued(1);
                             self.requeue_or_reject(queued);
                         }
                         None => return,

@@ -1,0 +1,35 @@
+//! Patches of a model's document are checked like those of the record (contract 4.12, 4.13).
+
+use actix_web::http::Method;
+use records_gateway::app::sandbox::MODELS;
+use records_gateway::sandbox::{CallKind, matrix42, pretectum};
+use serde_json::{Value, json};
+
+use crate::support::TestServer;
+
+#[actix_web::test]
+async fn values_that_depend_on_the_record_are_checked_with_all_others() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    for (path, patch, pointer) in [
+        (
+            format!("/models/asset/itsm/{}", matrix42::FACILITY_ID),
+            json!({ "fields": { "active": false }, "vendor": { "Nope": 1 } }),
+            "/vendor/Nope",
+        ),
+        (
+            format!("/models/contact/crm/{}", pretectum::ADA_ID),
+            json!({ "fields": { "tier": "gold", "first_name": null } }),
+            "/fields/first_name",
+        ),
+    ] {
+        // The state of the tag is known, so that the vendor need not be read.
+        let tag = client.get(&path).send().await.assert_status(200).etag().to_owned();
+        let refused = client.request(Method::PATCH, &path).if_match(&tag).merge_patch(&patch.to_string()).send().await;
+        let problem = refused.assert_problem(422, "rejected").json();
+        let pointers: Vec<&Value> = problem["errors"].as_array().unwrap().iter().map(|one| &one["pointer"]).collect();
+        assert_eq!(pointers, [pointer], "{problem}");
+    }
+    let vendors = &server.vendors;
+    assert_eq!((vendors.matrix42.log.count(CallKind::Update), vendors.pretectum.log.count(CallKind::Update)), (0, 0));
+}
