@@ -58,7 +58,7 @@ fn check_entry(rng: &mut Rng, entry: &MapEntry) -> Result<(), String> {
 fn check_put_get(entry: &MapEntry, new_value: &Value, current: &Value) -> Result<(), String> {
     for current in [None, Some(current)] {
         match entry.encode(new_value, current) {
-            Ok(encoded) => match entry.decode(Some(Cow::Borrowed(&*encoded))) {
+            Ok(encoded) => match entry.decode(Some(Cow::Borrowed(&encoded))) {
                 Decoded::Value(back) if entry.codec.means_same(&back, new_value) => {}
                 back => return Err(format!("breaks PutGet: {new_value} is written as {encoded} and read as {back:?}")),
             },
