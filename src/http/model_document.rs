@@ -1,11 +1,12 @@
 //! A record as a document of a model (contract 4.12).
 
-use memchr::memchr;
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::metrics::Metrics;
 use crate::models::{Decoded, Document, MapEntry, SystemMap, model_etag};
-use crate::record::{JsonObjectWriter, RawJson, RawObject, RecordId, Warning, write_json};
+use crate::record::{JsonObjectWriter, RawJson, RecordId, Warning, write_json};
 use crate::system::RecordView;
 use crate::writes::PreviewChange;
 
@@ -48,18 +49,24 @@ pub(super) fn write(
         .string("system", &record.system)
         .string("id", &record.id)
         .serialized("etag", &etag);
-    let all = &record.fields;
     // A caller that may not read the record gets none of its fields, not even unset ones.
-    let is_hidden = record.etag.is_none() && all.is_empty() && !record.partial;
-    let document = if is_hidden { Document::default() } else { decode(map, record) };
-    object = object.value("fields", &Value::Object(document.fields));
+    let is_hidden = record.etag.is_none() && record.fields.is_empty() && !record.partial;
+    let document = (!is_hidden).then(|| Document::of(map, &record.fields));
+    object = object.object("fields", |fields| match &document {
+        Some(document) => document.write_fields(fields, record.partial),
+        None => fields,
+    });
     object = match part {
-        VendorPart::All => object.raw_object("vendor", all.iter()),
-        VendorPart::Rest => object.raw("vendor", &rest_json(map, all, &document.vendor)),
+        VendorPart::All => object.raw_object("vendor", record.fields.iter()),
+        VendorPart::Rest => object.object("vendor", |rest| match &document {
+            Some(document) => document.write_vendor(rest),
+            None => rest,
+        }),
         VendorPart::None => object,
     };
     object = object.raw("read_only", &array(read_only(map, record).map(Value::from)));
-    let unreadable = unmapped_warnings(map, &document.unreadable);
+    let unreadable: Vec<Value> =
+        document.iter().flat_map(Document::unreadable).map(|(entry, why)| unmapped_warning(entry, why)).collect();
     metrics.model_unmapped_values(&map.model, unreadable.len());
     let warnings: Vec<Value> =
         record.warnings.iter().map(|warning| translate_warning(map, &record.id, warning)).chain(unreadable).collect();
@@ -75,44 +82,6 @@ pub(super) fn write(
     object.finish()
 }
 
-/// The fields of a record, and what they leave of the members that the map reads. The other
-/// members stay text, because they are only passed on.
-fn decode(map: &SystemMap, record: &RecordView) -> Document {
-    let mapped = record.fields.iter().filter(|(name, _)| map.has_place_in(name));
-    let mapped: Map<_, _> = mapped.map(|(name, value)| (name.to_owned(), value.value().unwrap_or_default())).collect();
-    // In a partial record a field whose place is absent may still have a value.
-    let is_unknown = |entry: &&MapEntry| record.partial && entry.place.get(&mapped).is_none();
-    let unknown: Vec<&MapEntry> = map.entries.iter().filter(is_unknown).collect();
-    let mut document = map.decode(mapped);
-    for entry in unknown {
-        document.remove_field(&entry.field);
-    }
-    document
-}
-
-/// What no field shows, in the order of the record. `left` is what the map has left of the members
-/// that it reads.
-fn rest_json(map: &SystemMap, all: &RawObject, left: &Map<String, Value>) -> String {
-    let mut rest = JsonObjectWriter::new();
-    for (name, value) in all.iter() {
-        rest = match value {
-            _ if map.has_place_in(name) => match left.get(name) {
-                Some(left) => rest.value(name, left),
-                None => rest,
-            },
-            value if has_one_spelling(value) => rest.raw(name, value.as_str()),
-            value => rest.value(name, &value.value().unwrap_or_default()),
-        };
-    }
-    rest.finish()
-}
-
-/// Whether a value has neither escapes nor white space that another writer of JSON leaves out.
-fn has_one_spelling(value: &RawJson) -> bool {
-    let text = value.as_str().as_bytes();
-    !matches!(text, [b'{' | b'[', ..]) && memchr(b'\\', text).is_none()
-}
-
 /// JSON Pointers of what cannot be patched.
 fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<Item = String> + 'r {
     let of_map = map.entries.iter().filter(|entry| entry.is_read_only).map(MapEntry::pointer);
@@ -124,17 +93,14 @@ fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<It
     of_map.chain(of_record)
 }
 
-/// A warning for each value that the map cannot read.
-fn unmapped_warnings(map: &SystemMap, unreadable: &[(usize, String)]) -> Vec<Value> {
-    let warning = |(entry, why): (&MapEntry, &String)| {
-        let mut warning = Map::new();
-        warning.insert("code".to_owned(), "unmapped-value".into());
-        warning.insert("pointer".to_owned(), entry.pointer().into());
-        warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
-        warning.insert("detail".to_owned(), why.as_str().into());
-        Value::Object(warning)
-    };
-    unreadable.iter().filter_map(|(index, why)| Some((map.entries.get(*index)?, why))).map(warning).collect()
+/// The warning of a value that the map cannot read.
+fn unmapped_warning(entry: &MapEntry, why: &str) -> Value {
+    let mut warning = Map::new();
+    warning.insert("code".to_owned(), "unmapped-value".into());
+    warning.insert("pointer".to_owned(), entry.pointer().into());
+    warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
+    warning.insert("detail".to_owned(), why.into());
+    Value::Object(warning)
 }
 
 /// A warning in the model's words.
@@ -172,11 +138,12 @@ fn array(values: impl IntoIterator<Item = Value>) -> String {
 pub(super) fn translate_change(map: &SystemMap, change: &mut PreviewChange) {
     let Some((pointer, _)) = map.translate(&change.pointer) else { return };
     if let Some(entry) = map.entries.iter().find(|entry| entry.record_pointer() == change.pointer) {
-        let decode = |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).as_ref()) {
-            Decoded::Value(value) => Some(RawJson::from(&value)),
-            Decoded::Unset => None,
-            Decoded::Unreadable(_) => value.clone(),
-        };
+        let decode =
+            |value: &Option<RawJson>| match entry.decode(value.as_ref().and_then(RawJson::value).map(Cow::Owned)) {
+                Decoded::Value(value) => Some(RawJson::from(&*value)),
+                Decoded::Unset => None,
+                Decoded::Unreadable(_) => value.clone(),
+            };
         (change.from, change.to) = (decode(&change.from), decode(&change.to));
     }
     change.pointer = pointer;

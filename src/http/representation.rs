@@ -73,7 +73,7 @@ impl Representation {
 
     /// What operations and the ledger call the model: `customer@fingerprint`.
     pub(super) fn model(&self) -> Option<Arc<str>> {
-        self.map().map(|map| format!("{}@{}", map.model, map.fingerprint).into())
+        self.map().map(|map| Arc::clone(&map.label))
     }
 
     /// A record's id from the path.
@@ -143,7 +143,8 @@ impl Representation {
         write_request::refuse_malformed(patch.map(|patch| Patch::Mapped(Arc::new(patch))))
     }
 
-    /// The collection and the fields of a new record, from its body.
+    /// The collection and the fields of a new record, from its body, and the errors of the values
+    /// that cannot be among them.
     ///
     /// # Errors
     /// 422.
@@ -151,14 +152,14 @@ impl Representation {
         &self,
         value: Value,
         system: &System,
-    ) -> Result<(String, Map<String, Value>), Problem> {
+    ) -> Result<(String, Map<String, Value>, Vec<FieldError>), Problem> {
         let name = system.name.as_str();
         let Some(map) = self.map() else {
             let (collection, fields) = write_request::parse_new_record(value, name)?;
-            return Ok((system.collection(collection.as_deref())?, fields));
+            return Ok((system.collection(collection.as_deref())?, fields, Vec::new()));
         };
         let Value::Object(mut members) = value else {
-            return write_request::parse_new_record(value, name).map(|(_, fields)| (String::new(), fields));
+            return write_request::parse_new_record(value, name).map(|(_, fields)| (String::new(), fields, Vec::new()));
         };
         let vendor = members.shift_remove("vendor");
         if members.get("model").and_then(Value::as_str) == Some(&*map.model) {
@@ -167,9 +168,8 @@ impl Representation {
         members.entry("fields".to_owned()).or_insert_with(|| Value::Object(Map::new()));
         let (collection, fields) = write_request::parse_new_record(Value::Object(members), name)?;
         let collection = self.collection(system, collection.as_deref())?;
-        let fields =
-            map.encode_new_record(&fields, vendor.as_ref()).map_err(|errors| system.rejected_problem(errors))?;
-        Ok((collection, fields))
+        let (fields, rejected) = map.encode_new_record(&fields, vendor.as_ref());
+        Ok((collection, fields, rejected))
     }
 
     /// Binds a write in this representation to the record: its tags become the record's, and it is
@@ -195,11 +195,12 @@ impl Representation {
     /// The tags of a write's response in this representation.
     pub(super) fn translate_success(&self, context: &RequestContext, success: &mut WriteSuccess) {
         let Some(map) = self.map() else { return };
+        let Some(etag) = success.etag.take() else { return };
         let id = match &success.body {
             SuccessBody::Record(record) | SuccessBody::Created(record) => to_record_id(&record.id),
             SuccessBody::NoContent | SuccessBody::Accepted => self.id_of(context),
         };
-        success.etag = success.etag.take().and_then(|etag| model_etag(map, &id?, &etag));
+        success.etag = id.and_then(|id| model_etag(map, &id, &etag));
     }
 
     /// The record that the path names.

@@ -72,6 +72,21 @@ pub(super) fn validate_patch(
     Ok(patch)
 }
 
+/// The values of a patch that cannot be written in the record's form; the schema's findings come
+/// with them.
+///
+/// # Errors
+/// 422 for values that the vendor never takes, where there are no others.
+pub(super) fn find_rejected_values(patch: &Patch, system: &System, id: &RecordId) -> Result<Vec<FieldError>, Problem> {
+    let mut rejected = patch.rejected(&|name| system.adapter.is_reserved(id.collection(), name));
+    if rejected.is_empty() {
+        system.validate_patch(patch)?;
+    } else {
+        rejected.extend(system.find_invalid_values(patch));
+    }
+    Ok(rejected)
+}
+
 /// The idempotency key in the headers of a write: the caller's, or the plan of a create, which
 /// makes it at most once, too. No key of a caller has a space.
 pub(super) fn own_key(headers: &WriteHeaders, creates: bool) -> Option<String> {
@@ -119,6 +134,7 @@ pub(super) fn build_command(
         prefer,
         accept_loss: headers.accept_loss,
         require_native: headers.require_native,
+        rejected: Vec::new(),
         mapping: None,
         if_plan: headers.if_plan,
         idempotency,

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::system_map::{Document, SystemMap, get};
-use crate::record::FieldError;
+use super::document::DocumentMembers;
+use super::map_index::{FieldGroup, FieldNode};
+use super::system_map::{MapEntry, SystemMap, get};
+use crate::record::{FieldError, RawJson, RawObject, json_pointer};
 
 /// A field and its new value.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,13 +14,16 @@ pub(super) struct Assignment {
     pub entry: usize,
     /// The new value; null unsets.
     pub new_value: Value,
+    /// The same as text.
+    pub text: RawJson,
 }
 
 /// The assignments of a merge patch of `fields`, and the errors of the other members: fields that
 /// the system does not keep, and groups that are no objects.
-pub(super) fn read_assignments(map: &SystemMap, fields: &Map<String, Value>) -> (Vec<Assignment>, Vec<FieldError>) {
-    let mut reader = AssignmentReader { map, path: Vec::new(), found: Vec::new(), errors: Vec::new() };
-    reader.members(fields);
+pub(super) fn read_assignments(map: &SystemMap, fields: &RawObject) -> (Vec<Assignment>, Vec<FieldError>) {
+    let found = Vec::with_capacity(fields.len());
+    let mut reader = AssignmentReader { map, found, errors: Vec::new() };
+    reader.members(map.index.fields(), &[], fields);
     (reader.found, reader.errors)
 }
 
@@ -26,46 +31,55 @@ pub(super) fn read_assignments(map: &SystemMap, fields: &Map<String, Value>) -> 
 /// [`read_assignments`].
 pub(super) fn compare(
     map: &SystemMap,
-    before: &Document,
+    before: &DocumentMembers,
     after: &Map<String, Value>,
 ) -> (Vec<Assignment>, Vec<FieldError>) {
-    let (_, errors) = read_assignments(map, after);
-    let changed = |(index, entry): (usize, &super::system_map::MapEntry)| {
+    let (_, errors) = read_assignments(map, &after.into());
+    let changed = |(index, entry): (usize, &MapEntry)| {
         let (old, new) = (get(&before.fields, &entry.field.path), get(after, &entry.field.path));
-        (old != new).then(|| Assignment { entry: index, new_value: new.cloned().unwrap_or_default() })
+        (old != new).then(|| Assignment::new(index, new.cloned().unwrap_or_default()))
     };
     (map.entries.iter().enumerate().filter_map(changed).collect(), errors)
 }
 
+impl Assignment {
+    fn new(entry: usize, new_value: Value) -> Self {
+        Self { entry, text: (&new_value).into(), new_value }
+    }
+}
+
 struct AssignmentReader<'m> {
     map: &'m SystemMap,
-    path: Vec<String>,
     found: Vec<Assignment>,
     errors: Vec<FieldError>,
 }
 
 impl AssignmentReader<'_> {
-    fn members(&mut self, members: &Map<String, Value>) {
-        for (name, value) in members {
-            self.path.push(name.clone());
-            self.value(value);
-            self.path.pop();
+    /// Reads the members of a group of fields at this path.
+    fn members(&mut self, group: &FieldGroup, above: &[&str], members: &RawObject) {
+        for (name, value) in members.iter() {
+            match group.get(name) {
+                Some(FieldNode::Kept(entry)) => {
+                    let new_value = value.value().unwrap_or_default();
+                    self.found.push(Assignment { entry: *entry, new_value, text: value.clone() });
+                }
+                Some(FieldNode::Group(below)) => self.group(below, &[above, &[name]].concat(), value),
+                Some(FieldNode::Missing) | None => {
+                    self.errors.push(self.map.unknown_field(&[above, &[name]].concat()));
+                }
+            }
         }
     }
 
-    fn value(&mut self, value: &Value) {
-        let path = self.path.as_slice();
-        if let Some(entry) = self.map.entries.iter().position(|entry| entry.field.path == path) {
-            self.found.push(Assignment { entry, new_value: value.clone() });
-        } else if !self.map.is_group(path) {
-            self.errors.push(self.map.unknown_field(path));
-        } else if let Value::Object(below) = value {
-            self.members(below);
-        } else if value.is_null() {
-            let below = self.map.entries.iter().enumerate().filter(|(_, one)| one.field.path.starts_with(path));
-            self.found.extend(below.map(|(entry, _)| Assignment { entry, new_value: Value::Null }));
+    fn group(&mut self, group: &FieldGroup, path: &[&str], value: &RawJson) {
+        if let Ok(below) = value.to_object() {
+            self.members(group, path, &below);
+        } else if value.value().is_none() {
+            let is_below = |entry: &MapEntry| entry.field.path.iter().zip(path).all(|(one, other)| one == other);
+            let below = self.map.entries.iter().enumerate().filter(|(_, entry)| is_below(entry));
+            self.found.extend(below.map(|(index, _)| Assignment::new(index, Value::Null)));
         } else {
-            let pointer = self.map.unknown_field(path).pointer;
+            let pointer = json_pointer("/fields", path);
             self.errors.push(FieldError::in_model(pointer, "must be an object of fields"));
         }
     }

@@ -1,6 +1,8 @@
 //! Codecs: how a system writes a field's value. The set is closed, and each codec has one pair of
 //! functions, [`Codec::decode`] and [`Codec::encode`], that requests and the laws call.
 
+use std::borrow::Cow;
+
 use jiff::civil;
 use jiff::tz::TimeZone;
 use serde_json::{Number, Value};
@@ -67,15 +69,15 @@ pub struct DateTimeForm {
 
 impl Codec {
     /// The model's value of a vendor's value; `None` if the codec cannot read it.
-    pub(super) fn decode(&self, vendor: &Value) -> Option<Value> {
-        match self {
-            Self::Same => Some(vendor.clone()),
+    pub(super) fn decode<'v>(&self, vendor: Cow<'v, Value>) -> Option<Cow<'v, Value>> {
+        let value = match self {
+            Self::Same => return Some(vendor),
             Self::Enum(words) => {
-                let plain = plain_form(vendor)?;
+                let plain = plain_form(&vendor)?;
                 words.iter().find(|one| one.word == plain).map(|one| one.means.clone())
             }
             Self::Boolean { yes, no } => {
-                let is_in = |values: &[Value]| values.iter().any(|one| values_equal(one, vendor));
+                let is_in = |values: &[Value]| values.iter().any(|one| values_equal(one, &vendor));
                 if is_in(yes) { Some(true.into()) } else { is_in(no).then(|| false.into()) }
             }
             Self::NumberText => number(vendor.as_str()?),
@@ -84,8 +86,9 @@ impl Codec {
             Self::DateTime(form) => Some(form.read(vendor.as_str()?)?.to_string().into()),
             Self::List { separator, items } => split(vendor.as_str()?, separator, *items),
             #[cfg(test)]
-            Self::Planted(decode, _) => decode(vendor),
-        }
+            Self::Planted(decode, _) => decode(&vendor),
+        };
+        value.map(Cow::Owned)
     }
 
     /// The vendor's value of a model's value of the field's type. The caller of this function
@@ -93,9 +96,9 @@ impl Codec {
     ///
     /// # Errors
     /// What would be right.
-    pub(super) fn encode(&self, value: &Value) -> Result<Value, String> {
-        match self {
-            Self::Same => Ok(value.clone()),
+    pub(super) fn encode<'v>(&self, value: &'v Value) -> Result<Cow<'v, Value>, String> {
+        let encoded = match self {
+            Self::Same => return Ok(Cow::Borrowed(value)),
             Self::Enum(words) => encode_word(words, value),
             Self::Boolean { yes, no } => {
                 let values = if *value == Value::Bool(true) { yes } else { no };
@@ -126,7 +129,8 @@ impl Codec {
             Self::List { separator, .. } => join(value, separator),
             #[cfg(test)]
             Self::Planted(_, encode) => Ok(encode(value)),
-        }
+        };
+        encoded.map(Cow::Owned)
     }
 
     /// Whether two of the model's values are one. A number that is scaled counts by its value, and
@@ -331,7 +335,7 @@ mod tests {
                 r#""2024-07-01T12:00:00""#,
             ),
         ] {
-            let decoded = codec.decode(&parse(vendor)).expect("readable");
+            let decoded = codec.decode(Cow::Owned(parse(vendor))).expect("readable");
             assert_eq!(decoded.to_string(), model, "{codec:?}");
             assert_eq!(codec.encode(&decoded).expect("writable").to_string(), written, "{codec:?}");
         }
@@ -353,7 +357,7 @@ mod tests {
             (&datetime(None, "Europe/Berlin", true), r#""2024-10-27T02:30:00""#),
             (&Codec::List { separator: ",".to_owned(), items: ScalarType::Integer }, r#""1, 2""#),
         ] {
-            assert_eq!(codec.decode(&parse(vendor)), None, "{codec:?} {vendor}");
+            assert_eq!(codec.decode(Cow::Owned(parse(vendor))), None, "{codec:?} {vendor}");
         }
     }
 

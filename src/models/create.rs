@@ -9,16 +9,15 @@ use crate::record::{FieldError, json_pointer};
 
 impl SystemMap {
     /// The `fields` of a new record: the model's fields encoded, the members of `vendor`, and those
-    /// of `create` that neither names.
-    ///
-    /// # Errors
-    /// Every value that cannot be sent.
+    /// of `create` that neither names; and the errors of the values that cannot be sent, which are
+    /// not among them.
+    #[must_use]
     pub fn encode_new_record(
         &self,
         fields: &Map<String, Value>,
         vendor: Option<&Value>,
-    ) -> Result<Map<String, Value>, Vec<FieldError>> {
-        let (assignments, mut errors) = read_assignments(self, fields);
+    ) -> (Map<String, Value>, Vec<FieldError>) {
+        let (assignments, mut errors) = read_assignments(self, &fields.into());
         let mut record = Map::new();
         match vendor {
             None | Some(Value::Null) => {}
@@ -35,21 +34,18 @@ impl SystemMap {
         let named = |place: &[String], assignments: &[Assignment]| {
             assignments.iter().any(|one| self.entries.get(one.entry).is_some_and(|entry| entry.place.names() == place))
         };
-        for Assignment { entry, new_value } in &assignments {
+        for Assignment { entry, new_value, .. } in &assignments {
             let Some(entry) = self.entries.get(*entry) else { continue };
             match entry.encode(new_value, None) {
                 Err(detail) => errors.push(entry.error(detail)),
                 // A vendor sets what it is not given.
-                Ok(Value::Null) => {}
+                Ok(value) if value.is_null() => {}
                 Ok(_) if entry.is_read_only => errors.push(entry.error("read-only: the vendor sets it")),
-                Ok(value) => set_path(&mut record, entry.place.names(), value),
+                Ok(value) => set_path(&mut record, entry.place.names(), value.into_owned()),
             }
         }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
         add_defaults(&mut record, &self.create, &mut Vec::new(), &|path| named(path, &assignments));
-        Ok(record)
+        (record, errors)
     }
 
     /// Whether a place, or a value above it, is among the members of a new record.

@@ -24,7 +24,7 @@ impl SystemMap {
     }
 
     fn translate_condition(&self, name: &str, text: &str) -> Result<ListCondition, FieldError> {
-        let path: Vec<String> = name.split('.').map(str::to_owned).collect();
+        let path: Vec<&str> = name.split('.').collect();
         let entry = self.entries.iter().find(|entry| entry.field.path == path);
         let entry = entry.ok_or_else(|| self.unknown_field(&path).rule(SchemaRule::Unknown))?;
         let error = |detail: String| entry.error(detail).rule(SchemaRule::Type);

@@ -1,5 +1,7 @@
 //! Values for the round-trip laws: those that a field may have, and those that a vendor may hold.
 
+use std::borrow::Cow;
+
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
@@ -94,7 +96,7 @@ pub(super) fn vendor_value(rng: &mut Rng, entry: &MapEntry) -> Value {
             _ => rng.bool().into(),
         },
         5 => json!([text(rng)]),
-        _ => entry.codec.encode(&model_value(rng, entry)).unwrap_or_default(),
+        _ => entry.codec.encode(&model_value(rng, entry)).map(Cow::into_owned).unwrap_or_default(),
     }
 }
 

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use serde_json::{Map, Value};
 
 use super::laws::{check_apart, check_record};
-use super::{Codec, Field, FieldType, MapEntry, MapFingerprint, Place, ScalarType, SystemMap};
+use super::{Codec, Field, FieldType, MapEntry, MapFingerprint, MapIndex, Place, ScalarType, SystemMap};
 use crate::record::SystemName;
 
 /// The `fields` of every record that a golden file has.
@@ -84,17 +84,19 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         };
         MapEntry { field, place: Place::parse(&pointer).ok()?, codec, none: None, is_read_only: false }.into()
     };
-    let entries = places.into_iter().enumerate().filter_map(entry).collect();
+    let entries: Vec<MapEntry> = places.into_iter().enumerate().filter_map(entry).collect();
     Arc::new(SystemMap {
         model: "golden".into(),
         system: SystemName::parse("golden").expect("a name"),
         collection: None,
+        index: MapIndex::of(entries.iter().map(|entry| (&entry.field, &entry.place)), &[]),
         entries,
         missing: Vec::new(),
         together: Vec::new(),
         ignores_case: false,
         create: Map::new(),
         fingerprint: MapFingerprint::of(""),
+        label: "golden".into(),
     })
 }
 

@@ -5,16 +5,18 @@
 //! - PutGet: what was put is read.
 //! - Apart: no other place moves.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
+use super::document::Document;
 use super::generate::{model_value, record, vendor_value};
 use super::patch::ModelPatch;
 use super::system_map::{Decoded, MapEntry, SystemMap};
-use crate::record::{MappedPatch as _, RecordId, diff, values_equal};
+use crate::record::{JsonObjectWriter, MappedPatch as _, RawObject, RecordId, diff, values_equal};
 
 /// A law that a map breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +58,7 @@ fn check_entry(rng: &mut Rng, entry: &MapEntry) -> Result<(), String> {
 fn check_put_get(entry: &MapEntry, new_value: &Value, current: &Value) -> Result<(), String> {
     for current in [None, Some(current)] {
         match entry.encode(new_value, current) {
-            Ok(encoded) => match entry.decode(Some(&encoded)) {
+            Ok(encoded) => match entry.decode(Some(Cow::Borrowed(&encoded))) {
                 Decoded::Value(back) if entry.codec.means_same(&back, new_value) => {}
                 back => return Err(format!("breaks PutGet: {new_value} is written as {encoded} and read as {back:?}")),
             },
@@ -73,17 +75,17 @@ fn check_put_get(entry: &MapEntry, new_value: &Value, current: &Value) -> Result
 }
 
 fn check_get_put(entry: &MapEntry, vendor: &Value) -> Result<(), String> {
-    let shown = match entry.decode(Some(vendor)) {
+    let shown = match entry.decode(Some(Cow::Borrowed(vendor))) {
         Decoded::Unreadable(_) => return Ok(()),
         Decoded::Unset => Value::Null,
-        Decoded::Value(value) => value,
+        Decoded::Value(value) => value.into_owned(),
     };
     let put = |current| entry.encode(&shown, current);
     match put(Some(vendor)) {
-        Ok(encoded) if encoded == *vendor => {}
+        Ok(encoded) if *encoded == *vendor => {}
         put => return Err(format!("breaks GetPut: {vendor} is read as {shown} and written as {put:?}")),
     }
-    if entry.has_one_spelling(&shown) && !shown.is_null() && put(None).as_ref() != Ok(vendor) {
+    if entry.has_one_spelling(&shown) && !shown.is_null() && put(None).as_deref() != Ok(vendor) {
         let put = put(None);
         return Err(format!("breaks GetPut: {vendor} is read as {shown} and written without a read as {put:?}"));
     }
@@ -92,8 +94,10 @@ fn check_get_put(entry: &MapEntry, vendor: &Value) -> Result<(), String> {
 
 /// The whole document, sent back as a merge patch, changes nothing.
 pub(super) fn check_record(map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
-    let document = map.decode(fields.clone());
-    let body = json!({ "fields": document.fields, "vendor": document.vendor });
+    let record = RawObject::from(fields);
+    let document = Document::of(map, &record);
+    let body = JsonObjectWriter::new().object("fields", |object| document.write_fields(object, false));
+    let body = body.object("vendor", |object| document.write_vendor(object)).finish();
     match apply(map, fields, &body) {
         Ok(after) if after == *fields => Ok(()),
         after => Err(format!("breaks GetPut: the record {fields:?}, put back as {body}, becomes {after:?}")),
@@ -109,16 +113,16 @@ pub(super) fn check_apart(rng: &mut Rng, map: &Arc<SystemMap>, fields: &Map<Stri
     }
     let mut body = Map::new();
     super::system_map::put(&mut body, &entry.field.path, new_value);
-    let after = apply(map, fields, &json!({ "fields": body }))?;
+    let after = apply(map, fields, &json!({ "fields": body }).to_string())?;
     match diff(fields, &after).into_iter().find(|change| !entry.place.meets(&change.path)) {
         None => Ok(()),
         Some(change) => Err(format!("breaks Apart: a change of {} moves {}", entry.field.name(), change.pointer)),
     }
 }
 
-fn apply(map: &Arc<SystemMap>, fields: &Map<String, Value>, body: &Value) -> Result<Map<String, Value>, String> {
+fn apply(map: &Arc<SystemMap>, fields: &Map<String, Value>, body: &str) -> Result<Map<String, Value>, String> {
     let id = RecordId::new("", "");
-    let body = Bytes::from(body.to_string());
+    let body = Bytes::copy_from_slice(body.as_bytes());
     let patch = ModelPatch::parse_merge_patch(map, &id, &body).map_err(|error| format!("{body:?}: {error:?}"))?;
     let mut document = Map::new();
     document.insert("fields".to_owned(), Value::Object(fields.clone()));

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
-use super::assignments::{Assignment, compare, read_assignments};
-use super::patch_paths::{check_operation, collect_leaves, place_of_field, take_object, vendor_pointer};
+use super::assignments::{Assignment, compare};
+use super::document::{Document, DocumentMembers};
+use super::document_merge::DocumentMerge;
+use super::patch_paths::{check_operation, collect_leaves, place_of_field, vendor_pointer};
 use super::place::set_path;
-use super::system_map::{Decoded, Document, MapEntry, SystemMap, get, put};
+use super::system_map::{BLOCKED, Decoded, MapEntry, SystemMap, get};
 use super::tags::model_etag;
 use crate::record::{
     FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
-    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places, parse_strict,
+    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places,
 };
 
 /// Members of a model's document that a patch may repeat; they are ignored.
@@ -25,17 +27,10 @@ pub struct ModelPatch {
     map: Arc<SystemMap>,
     id: RecordId,
     change: Change,
-    /// What a merge patch changes, encoded without the record.
-    members: Option<RawObject>,
 }
 
 enum Change {
-    Merge {
-        /// The document's members besides `fields` and `vendor`.
-        envelope: Map<String, Value>,
-        assignments: Vec<Assignment>,
-        vendor: Map<String, Value>,
-    },
+    Merge(DocumentMerge),
     Json(Vec<PatchOperation>),
 }
 
@@ -53,19 +48,10 @@ impl ModelPatch {
     /// Parses a merge patch of the document.
     ///
     /// # Errors
-    /// `Malformed` for bad JSON, `ReadOnly` for a document that replaces more than members, and
-    /// `Rejected` with all values that can never be sent.
+    /// `Malformed` for bad JSON, and `ReadOnly` for a document that replaces more than members.
     pub fn parse_merge_patch(map: &Arc<SystemMap>, id: &RecordId, body: &Bytes) -> Result<Self, PatchError> {
-        let Value::Object(mut envelope) = parse_strict(body)? else {
-            let detail = "a merge patch of a record must be an object such as {\"fields\":{\"name\":\"new\"}}";
-            return Err(PatchError::ReadOnly(vec![FieldError::in_model("", detail)]));
-        };
-        let fields = take_object(&mut envelope, "fields")?;
-        let vendor = take_object(&mut envelope, "vendor")?;
-        let (assignments, errors) = read_assignments(map, &fields);
-        let patch = Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(Vec::new()), members: None };
-        let members = patch.encode_without_record(&assignments, &vendor, errors)?;
-        Ok(Self { change: Change::Merge { envelope, assignments, vendor }, members: Some(members), ..patch })
+        let change = Change::Merge(DocumentMerge::parse(map, body)?);
+        Ok(Self { map: Arc::clone(map), id: id.clone(), change })
     }
 
     /// Parses a JSON Patch of the document.
@@ -76,41 +62,11 @@ impl ModelPatch {
         let Patch::Json(operations) = Patch::parse_json_patch(body)? else {
             return Err(PatchError::Malformed("this is no JSON Patch".to_owned()));
         };
-        Ok(Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(operations), members: None })
-    }
-
-    /// The record's merge patch, as far as it can be known without the record. All values that can
-    /// never be sent are found here, after the `errors` that were found before.
-    fn encode_without_record(
-        &self,
-        assignments: &[Assignment],
-        vendor: &Map<String, Value>,
-        mut errors: Vec<FieldError>,
-    ) -> Result<RawObject, PatchError> {
-        let mut members = vendor.clone();
-        for (entry, new_value) in self.entries(assignments) {
-            match entry.encode(new_value, None) {
-                Ok(value) => put(&mut members, entry.place.names(), value),
-                Err(detail) => errors.push(entry.error(detail)),
-            }
-        }
-        if errors.is_empty() { Ok(RawObject::from(&members)) } else { Err(PatchError::Rejected(errors)) }
+        Ok(Self { map: Arc::clone(map), id: id.clone(), change: Change::Json(operations) })
     }
 
     fn entries<'m>(&'m self, assignments: &'m [Assignment]) -> impl Iterator<Item = (&'m MapEntry, &'m Value)> {
         assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.new_value)))
-    }
-
-    /// The members of `fields` that change, if the patch alone shows them all.
-    fn members_alone(&self, assignments: &[Assignment], vendor: &Map<String, Value>) -> Option<RawObject> {
-        let is_plain = |(entry, new_value): (&MapEntry, &Value)| {
-            entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(new_value)
-        };
-        let is_rest = |(name, value): (&String, &Value)| {
-            !value.is_object() && self.map.entry_meeting(std::slice::from_ref(name)).is_none()
-        };
-        let is_known = self.entries(assignments).all(is_plain) && vendor.iter().all(is_rest);
-        self.members.clone().filter(|members| is_known && !members.is_empty())
     }
 
     /// The record's `fields` after the patch; `etag` is the record's.
@@ -120,9 +76,10 @@ impl ModelPatch {
         etag: &str,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
-        let document = self.map.decode(before.clone());
+        let document = Document::of(&self.map, &before.into()).into_members();
         match &self.change {
-            Change::Merge { envelope, assignments, vendor } => {
+            Change::Merge(merge @ DocumentMerge { envelope, assignments, vendor, .. }) => {
+                merge.check_values()?;
                 self.check_envelope(envelope, Some(etag))?;
                 self.check_named_places(before, assignments, vendor)?;
                 let after = merge_fields(&document.vendor, vendor);
@@ -154,14 +111,14 @@ impl ModelPatch {
             }
             match entry.encode(new_value, current) {
                 Err(detail) => rejected.push(entry.error(detail)),
-                Ok(value) if current == Some(&value) => {}
+                Ok(value) if current == Some(&*value) => {}
                 Ok(_) if entry.is_read_only => {
                     read_only.push(entry.error("read-only: omit it, or repeat its current value"));
                 }
                 Ok(_) if entry.place.is_blocked(before) => {
-                    rejected.push(entry.error("the record has no object around the place of this field"));
+                    rejected.push(entry.error(BLOCKED));
                 }
-                Ok(value) => entry.place.set(&mut after, value),
+                Ok(value) => entry.place.set(&mut after, value.into_owned()),
             }
         }
         for change in vendor {
@@ -179,14 +136,19 @@ impl ModelPatch {
     }
 
     /// Only the identity may be repeated, and only as it is. An unknown `etag` counts as current.
-    fn check_envelope(&self, envelope: &Map<String, Value>, etag: Option<&str>) -> Result<(), PatchError> {
+    fn check_envelope(&self, envelope: &RawObject, etag: Option<&str>) -> Result<(), PatchError> {
+        let errors = self.envelope_errors(envelope, etag);
+        if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+    }
+
+    fn envelope_errors(&self, envelope: &RawObject, etag: Option<&str>) -> Vec<FieldError> {
         let mut errors = Vec::new();
-        for (name, value) in envelope {
-            let is_current = match name.as_str() {
-                "model" => value.as_str() == Some(&*self.map.model),
-                "system" => value.as_str() == Some(self.map.system.as_str()),
-                "id" => value.as_str() == Some(self.id.as_str()),
-                "etag" => etag.is_none_or(|etag| model_etag(&self.map, &self.id, etag).as_deref() == value.as_str()),
+        for (name, value) in envelope.iter() {
+            let is_current = match name {
+                "model" => value.to_text().as_deref() == Some(&*self.map.model),
+                "system" => value.to_text().as_deref() == Some(self.map.system.as_str()),
+                "id" => value.to_text().as_deref() == Some(self.id.as_str()),
+                "etag" => etag.is_none_or(|etag| model_etag(&self.map, &self.id, etag) == value.to_text()),
                 name if IGNORED_MEMBERS.contains(&name) => continue,
                 _ => {
                     let detail = "cannot change; only members of /fields and /vendor can";
@@ -199,7 +161,15 @@ impl ModelPatch {
                 errors.push(FieldError::in_model(json_pointer("", &[name]), detail));
             }
         }
-        if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+        errors
+    }
+
+    /// What a merge patch may not name, as far as it alone shows it.
+    fn read_only_errors(&self, merge: &DocumentMerge, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        let detail = "read-only: the vendor or the gateway sets it";
+        let names = merge.vendor.keys().filter(|name| reserved(name));
+        let of_vendor = names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail));
+        self.envelope_errors(&merge.envelope, None).into_iter().chain(of_vendor).collect()
     }
 
     /// A merge patch may name the place of a field in `vendor` only with its current value, or
@@ -248,21 +218,21 @@ impl ModelPatch {
 
     fn apply_operations(
         &self,
-        document: &Document,
+        document: &DocumentMembers,
         etag: &str,
         operations: &[PatchOperation],
-    ) -> Result<Document, PatchError> {
+    ) -> Result<DocumentMembers, PatchError> {
         let mut json = Value::Object(self.document_json(document, etag));
         apply_json_patch(&mut json, operations, &check_operation).map_err(|error| self.in_model(error))?;
         let mut take = |name: &str| match json.get_mut(name).map(Value::take) {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         };
-        Ok(Document { fields: take("fields"), vendor: take("vendor"), ..Document::default() })
+        Ok(DocumentMembers { fields: take("fields"), vendor: take("vendor") })
     }
 
     /// The document that a JSON Patch is applied to.
-    fn document_json(&self, document: &Document, etag: &str) -> Map<String, Value> {
+    fn document_json(&self, document: &DocumentMembers, etag: &str) -> Map<String, Value> {
         let mut json = Map::new();
         json.insert("model".to_owned(), (*self.map.model).into());
         json.insert("system".to_owned(), self.map.system.as_str().into());
@@ -310,23 +280,27 @@ impl ModelPatch {
 impl MappedPatch for ModelPatch {
     fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError> {
         match &self.change {
-            Change::Merge { envelope, vendor, .. } => {
-                self.check_envelope(envelope, None)?;
-                let detail = "read-only: the vendor or the gateway sets it";
-                let names = vendor.keys().filter(|name| reserved(name));
-                let errors: Vec<_> =
-                    names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail)).collect();
-                if errors.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
+            Change::Merge(merge) => {
+                let errors = self.read_only_errors(merge, reserved);
+                // Beside rejected values they are errors like these.
+                if errors.is_empty() || !merge.rejected.is_empty() { Ok(()) } else { Err(PatchError::ReadOnly(errors)) }
             }
             Change::Json(operations) => operations.iter().try_for_each(check_operation),
         }
     }
 
+    fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        match &self.change {
+            Change::Merge(merge) if !merge.rejected.is_empty() => {
+                [merge.rejected.clone(), self.read_only_errors(merge, reserved)].concat()
+            }
+            Change::Merge(_) | Change::Json(_) => Vec::new(),
+        }
+    }
+
     fn needs_state(&self) -> bool {
         match &self.change {
-            Change::Merge { assignments, vendor, .. } => {
-                assignments.len() + vendor.len() != 1 || self.members_alone(assignments, vendor).is_none()
-            }
+            Change::Merge(merge) => merge.assignments.len() + merge.vendor.len() != 1 || merge.members().is_none(),
             Change::Json(_) => false,
         }
     }
@@ -337,10 +311,11 @@ impl MappedPatch for ModelPatch {
         state: Option<&Map<String, Value>>,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<Option<RawObject>, PatchError> {
-        let Change::Merge { envelope, assignments, vendor } = &self.change else { return Ok(None) };
+        let Change::Merge(merge) = &self.change else { return Ok(None) };
         let Some(before) = state else {
-            self.check_envelope(envelope, Some(etag))?;
-            return Ok(self.members_alone(assignments, vendor));
+            merge.check_values()?;
+            self.check_envelope(&merge.envelope, Some(etag))?;
+            return Ok(merge.members().cloned());
         };
         let after = self.patch_fields(before, etag, reserved)?;
         let mut members: Vec<(String, RawJson)> = Vec::new();
@@ -361,21 +336,21 @@ impl MappedPatch for ModelPatch {
 
     fn merge_members(&self) -> Option<&RawObject> {
         match &self.change {
-            Change::Merge { assignments, vendor, .. } => {
-                self.members_alone(assignments, vendor).and(self.members.as_ref())
-            }
+            // A patch with rejected values is never sent: what is known of the others is checked.
+            Change::Merge(merge) if !merge.rejected.is_empty() => Some(&merge.known),
+            Change::Merge(merge) => merge.members(),
             Change::Json(_) => None,
         }
     }
 
     fn named_places(&self) -> Vec<String> {
         let named = match &self.change {
-            Change::Merge { envelope, assignments, vendor } => {
+            Change::Merge(DocumentMerge { envelope, assignments, vendor, .. }) => {
                 let mut named = Vec::new();
                 collect_leaves(vendor, &mut Vec::new(), &mut named);
                 let fields = self.entries(assignments).map(|(entry, _)| entry.place.pointer("/fields"));
                 let rest = named.into_iter().map(|(path, _)| fields_pointer(&path));
-                let etag = envelope.contains_key("etag").then(|| "/etag".to_owned());
+                let etag = envelope.get("etag").map(|_| "/etag".to_owned());
                 fields.chain(rest).chain(etag).collect()
             }
             Change::Json(operations) => {

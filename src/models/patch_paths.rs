@@ -6,18 +6,6 @@ use serde_json::{Map, Value};
 use super::system_map::MapEntry;
 use crate::record::{FieldError, PatchError, json_pointer};
 
-/// Takes a member that must be an object; an absent one is empty.
-pub(super) fn take_object(envelope: &mut Map<String, Value>, name: &str) -> Result<Map<String, Value>, PatchError> {
-    match envelope.shift_remove(name) {
-        None => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members),
-        Some(_) => {
-            let detail = format!("{name} cannot be removed or replaced as a whole; give the members that change");
-            Err(PatchError::ReadOnly(vec![FieldError::in_model(json_pointer("", &[name]), detail)]))
-        }
-    }
-}
-
 /// The paths of a merge patch with what they get.
 pub(super) fn collect_leaves<'v>(
     members: &'v Map<String, Value>,

@@ -60,10 +60,12 @@ impl Place {
     /// Whether `fields` has a value above this place that is no object, so that nothing can be
     /// there.
     pub(super) fn is_blocked(&self, fields: &Map<String, Value>) -> bool {
-        if self.is_member() {
-            return false;
-        }
-        let mut value = fields.get(self.member());
+        self.is_blocked_in(fields.get(self.member()))
+    }
+
+    /// The same for the value of the member that the place is in.
+    pub(super) fn is_blocked_in(&self, member: Option<&Value>) -> bool {
+        let mut value = member;
         for name in self.below() {
             match value {
                 Some(Value::Object(members)) => value = members.get(name),

@@ -1,5 +1,6 @@
 //! The map of a model over one collection of one system.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -7,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::codec::Codec;
 use super::field::Field;
 use super::fingerprint::MapFingerprint;
+use super::map_index::MapIndex;
 use super::place::{Place, get_below};
 use crate::record::{FieldError, SystemName, json_pointer, nearest_name, values_equal};
 
@@ -27,21 +29,35 @@ pub struct MapEntry {
 
 /// What a vendor's value is in the model.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Decoded {
+pub enum Decoded<'v> {
     /// Nothing: absent, null, or the map's `none`.
     Unset,
     /// A value of the field's type.
-    Value(Value),
+    Value(Cow<'v, Value>),
     /// A value that the map cannot read, and why.
     Unreadable(String),
+}
+
+/// Why nothing can be read at a place below a value that is no object.
+pub(super) const BLOCKED: &str = "the record has no object around the place of this field";
+
+impl Decoded<'_> {
+    /// The same, with a value of its own.
+    pub(super) fn into_owned(self) -> Decoded<'static> {
+        match self {
+            Self::Unset => Decoded::Unset,
+            Self::Value(value) => Decoded::Value(Cow::Owned(value.into_owned())),
+            Self::Unreadable(why) => Decoded::Unreadable(why),
+        }
+    }
 }
 
 impl MapEntry {
     /// Reads a vendor's value; `None` where the record has none.
     #[must_use]
-    pub fn decode(&self, vendor: Option<&Value>) -> Decoded {
+    pub fn decode<'v>(&self, vendor: Option<Cow<'v, Value>>) -> Decoded<'v> {
         let Some(vendor) = vendor.filter(|value| !value.is_null()) else { return Decoded::Unset };
-        if self.none.as_ref().is_some_and(|none| values_equal(none, vendor)) {
+        if self.none.as_ref().is_some_and(|none| values_equal(none, &vendor)) {
             return Decoded::Unset;
         }
         match self.codec.decode(vendor) {
@@ -55,11 +71,11 @@ impl MapEntry {
 
     /// Reads the value in a record's `fields`.
     #[must_use]
-    pub fn decode_in(&self, fields: &Map<String, Value>) -> Decoded {
+    pub fn decode_in<'v>(&self, fields: &'v Map<String, Value>) -> Decoded<'v> {
         if self.place.is_blocked(fields) {
-            return Decoded::Unreadable("the record has no object around the place of this field".to_owned());
+            return Decoded::Unreadable(BLOCKED.to_owned());
         }
-        self.decode(self.place.get(fields))
+        self.decode(self.place.get(fields).map(Cow::Borrowed))
     }
 
     /// The vendor's form of a new value; `null` unsets. `present` is the record's value: a
@@ -67,30 +83,36 @@ impl MapEntry {
     ///
     /// # Errors
     /// What would be right.
-    pub fn encode(&self, new_value: &Value, present: Option<&Value>) -> Result<Value, String> {
-        let before = present.map(|value| (value, self.decode(Some(value))));
+    pub fn encode<'v>(&'v self, new_value: &'v Value, present: Option<&'v Value>) -> Result<Cow<'v, Value>, String> {
+        let before = present.map(|value| (value, self.decode(Some(Cow::Borrowed(value)))));
         if new_value.is_null() {
-            return Ok(match before {
-                Some((present, Decoded::Unset)) => present.clone(),
-                _ => self.none.clone().unwrap_or_default(),
+            return Ok(match (before, &self.none) {
+                (Some((present, Decoded::Unset)), _) => Cow::Borrowed(present),
+                (_, Some(none)) => Cow::Borrowed(none),
+                (_, None) => Cow::Borrowed(new_value),
             });
         }
         self.field.validate(new_value)?;
         match before {
-            Some((present, Decoded::Value(value))) if self.codec.means_same(&value, new_value) => Ok(present.clone()),
+            Some((present, Decoded::Value(value))) if self.codec.means_same(&value, new_value) => {
+                Ok(Cow::Borrowed(present))
+            }
             _ => self.encode_and_verify(new_value),
         }
     }
 
     /// Encodes a value and reads it back: what is sent has the meaning of what was given.
-    fn encode_and_verify(&self, new_value: &Value) -> Result<Value, String> {
+    fn encode_and_verify<'v>(&self, new_value: &'v Value) -> Result<Cow<'v, Value>, String> {
         let encoded = self.codec.encode(new_value)?;
-        match self.decode(Some(&encoded)) {
-            Decoded::Value(back) if self.codec.means_same(&back, new_value) => Ok(encoded),
-            Decoded::Unset => Err("this value means unset here: send null".to_owned()),
-            Decoded::Value(_) | Decoded::Unreadable(_) => {
-                Err("the system's form cannot hold this value: it would read as another one".to_owned())
-            }
+        let reads_back = match self.decode(Some(Cow::Borrowed(&encoded))) {
+            Decoded::Value(back) => self.codec.means_same(&back, new_value),
+            Decoded::Unset => return Err("this value means unset here: send null".to_owned()),
+            Decoded::Unreadable(_) => false,
+        };
+        if reads_back {
+            Ok(encoded)
+        } else {
+            Err("the system's form cannot hold this value: it would read as another one".to_owned())
         }
     }
 
@@ -145,6 +167,10 @@ pub struct SystemMap {
     pub create: Map<String, Value>,
     /// Over the model, the map and the adapter's shape of records.
     pub fingerprint: MapFingerprint,
+    /// What operations and the ledger call the map: `customer@fingerprint`.
+    pub label: Arc<str>,
+    /// Of the entries and the missing fields.
+    pub index: MapIndex,
 }
 
 impl SystemMap {
@@ -172,15 +198,9 @@ impl SystemMap {
         self.entries.iter().find(|entry| path.starts_with(entry.place.names()))
     }
 
-    /// Whether the model has fields below this path.
-    pub(super) fn is_group(&self, path: &[String]) -> bool {
-        let fields = self.entries.iter().map(|entry| &entry.field).chain(&self.missing);
-        fields.filter(|field| field.path.len() > path.len()).any(|field| field.path.starts_with(path))
-    }
-
     /// The error of a field that the system does not keep, or that no model has.
-    pub(super) fn unknown_field(&self, path: &[String]) -> FieldError {
-        let pointer = json_pointer("/fields", &path.iter().map(String::as_str).collect::<Vec<_>>());
+    pub(super) fn unknown_field(&self, path: &[&str]) -> FieldError {
+        let pointer = json_pointer("/fields", path);
         let name = path.join(".");
         if self.missing.iter().any(|field| field.path == path) {
             return FieldError::in_model(pointer, format!("{}.{name} is not kept by {}", self.model, self.system));
@@ -216,55 +236,12 @@ impl SystemMap {
             |entry: &MapEntry| json!({ "op": "replace", "path": entry.pointer(), "value": entry.field.example() });
         first.map(replace).into_iter().collect()
     }
-
-    /// Whether a member of the record's `fields` is the place of a field, or around one.
-    #[must_use]
-    pub fn has_place_in(&self, member: &str) -> bool {
-        self.entries.iter().any(|entry| entry.place.member() == member)
-    }
-
-    /// The fields and the rest of a record, of which the members with places are enough.
-    #[must_use]
-    pub fn decode(&self, fields: Map<String, Value>) -> Document {
-        let mut document = Document { vendor: fields, ..Document::default() };
-        for (index, entry) in self.entries.iter().enumerate() {
-            // No place is in another one, so that the places removed so far do not matter.
-            match entry.decode_in(&document.vendor) {
-                Decoded::Unset => put(&mut document.fields, &entry.field.path, Value::Null),
-                Decoded::Value(value) => put(&mut document.fields, &entry.field.path, value),
-                Decoded::Unreadable(why) => {
-                    document.unreadable.push((index, why));
-                    continue;
-                }
-            }
-            remove(&mut document.vendor, entry.place.names());
-        }
-        document
-    }
 }
 
 /// The names below `fields` of a pointer into the record.
 pub(super) fn record_path(pointer: &str) -> Option<Vec<String>> {
     let below = pointer.strip_prefix("/fields/")?;
     Some(below.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
-}
-
-/// A record in the words of a model.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Document {
-    /// The mapped fields that can be read.
-    pub fields: Map<String, Value>,
-    /// All that no field shows.
-    pub vendor: Map<String, Value>,
-    /// The positions of the entries that cannot be read, and why.
-    pub unreadable: Vec<(usize, String)>,
-}
-
-impl Document {
-    /// Removes a field.
-    pub fn remove_field(&mut self, field: &Field) {
-        remove(&mut self.fields, &field.path);
-    }
 }
 
 /// Puts a value at a path of `fields`.
@@ -284,7 +261,7 @@ pub(super) fn get<'v>(fields: &'v Map<String, Value>, path: &[String]) -> Option
 }
 
 /// Removes the value at a path, and leaves the objects around it.
-fn remove(members: &mut Map<String, Value>, path: &[String]) {
+pub(super) fn remove(members: &mut Map<String, Value>, path: &[String]) {
     match path.split_first() {
         Some((name, [])) => {
             members.shift_remove(name);

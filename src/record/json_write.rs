@@ -162,12 +162,18 @@ impl JsonObjectWriter {
     /// Adds an object of members whose values are JSON texts.
     #[must_use]
     pub fn raw_object<'m, V: AsRef<str> + 'm>(
-        mut self,
+        self,
         name: &str,
         members: impl Iterator<Item = (&'m str, &'m V)>,
     ) -> Self {
+        self.object(name, |object| object.raw_members(members))
+    }
+
+    /// Adds an object of the members that `write` adds to it.
+    #[must_use]
+    pub fn object(mut self, name: &str, write: impl FnOnce(Self) -> Self) -> Self {
         self.begin_member(name);
-        Self(Self::append_to(self.0).raw_members(members).finish())
+        Self(write(Self::append_to(self.0)).finish())
     }
 
     /// Adds a value.

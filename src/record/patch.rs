@@ -16,7 +16,6 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use json_patch::PatchOperation;
 use serde_json::{Map, Value};
 
@@ -65,8 +64,7 @@ impl Patch {
     /// `Malformed` for bad JSON, `ReadOnly` for a document that would replace the record or its
     /// `fields` as a whole.
     pub fn parse_merge_patch(body: &Bytes) -> Result<Self, PatchError> {
-        let text = ByteString::try_from(body.clone()).unwrap_or_default();
-        if let Some((envelope, fields)) = RawObject::parse_opening(&text, "fields") {
+        if let Some((envelope, fields)) = RawObject::parse_opening(body, "fields") {
             return Ok(Self::Merge(MergePatch { envelope, fields }));
         }
         let (pointer, detail) = match parse_strict(body)? {
@@ -163,6 +161,17 @@ impl Patch {
                 operations.iter().try_for_each(|operation| operations::check_writable(operation, reserved))
             }
             Self::Mapped(patch) => patch.validate(reserved),
+        }
+    }
+
+    /// The values that can never be sent, whatever the record holds, and everything else that is
+    /// wrong with a patch that has such values. Only a patch in other words than the record's has
+    /// any: the vendor judges its own.
+    #[must_use]
+    pub fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+        match self {
+            Self::Mapped(patch) => patch.rejected(reserved),
+            Self::Merge(_) | Self::Json(_) => Vec::new(),
         }
     }
 

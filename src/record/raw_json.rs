@@ -67,6 +67,15 @@ impl RawJson {
         parse_unchecked(&self.0).ok().filter(|value| !value.is_null())
     }
 
+    /// The same value as the gateway writes it: without white space, and with only the escapes that
+    /// it needs.
+    #[must_use]
+    pub fn normalized(&self) -> Cow<'_, Self> {
+        let text = self.as_str().as_bytes();
+        let is_normal = !matches!(text, [b'{' | b'[', ..]) && memchr(b'\\', text).is_none();
+        if is_normal { Cow::Borrowed(self) } else { Cow::Owned((&self.value().unwrap_or_default()).into()) }
+    }
+
     /// The value of a string; `None` for any other value.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
@@ -174,10 +183,12 @@ impl RawObject {
     ///
     /// `None` if the text or that member is not an object, or if
     /// [`parse_strict`](super::parse_strict) rejects the text.
-    pub(super) fn parse_opening(text: &ByteString, opened: &'static str) -> Option<(Self, Self)> {
-        let object = read_object_opening(text, opened)?;
-        let inner = Self::from_slices(text, object.opened.unwrap_or_default());
-        Some((Self::from_slices(text, object.members), inner))
+    #[must_use]
+    pub fn parse_opening(body: &Bytes, opened: &'static str) -> Option<(Self, Self)> {
+        let text = ByteString::try_from(body.clone()).ok()?;
+        let object = read_object_opening(&text, opened)?;
+        let inner = Self::from_slices(&text, object.opened.unwrap_or_default());
+        Some((Self::from_slices(&text, object.members), inner))
     }
 
     fn from_slices(text: &ByteString, members: Vec<Member<'_>>) -> Self {

@@ -136,8 +136,14 @@ impl System {
     /// # Errors
     /// `rejected`.
     pub fn validate_patch(&self, patch: &Patch) -> Result<(), Problem> {
-        let errors = patch.merge_members().map(|members| self.adapter.validate_patch(members)).unwrap_or_default();
+        let errors = self.find_invalid_values(patch);
         if errors.is_empty() { Ok(()) } else { Err(self.rejected_problem(errors)) }
+    }
+
+    /// The values of a patch that the vendor never takes.
+    #[must_use]
+    pub fn find_invalid_values(&self, patch: &Patch) -> Vec<FieldError> {
+        patch.merge_members().map(|members| self.adapter.validate_patch(members)).unwrap_or_default()
     }
 
     /// `rejected` for values that cannot be sent.

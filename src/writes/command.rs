@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::record::{Action, CallerName, Patch, PlanTag, Precondition, RecordId, RequestId};
+use crate::record::{Action, CallerName, FieldError, Patch, PlanTag, Precondition, RecordId, RequestId};
 
 /// The preferences of `Prefer` (RFC 7240) that the gateway supports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +142,9 @@ pub struct WriteCommand {
     pub accept_loss: Vec<String>,
     /// `Require-Guarantee: native`.
     pub require_native: bool,
+    /// Values that cannot be written in the record's form. The write is refused with these, and
+    /// with what the schema finds besides.
+    pub rejected: Vec<FieldError>,
     /// The model that the caller sees the record in, with the fingerprint of its map.
     pub mapping: Option<Arc<str>>,
     /// `If-Plan`.

@@ -29,6 +29,9 @@ fn effective_validation(task: &WriteTask<'_>) -> Validation {
 /// `rejected` with everything that is wrong.
 pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     let Some(collection) = collection_of(&task.command.op) else { return Ok(()) };
+    if !task.command.rejected.is_empty() {
+        return Err(Box::pin(reject(task, collection)).await);
+    }
     if effective_validation(task) == Validation::Off {
         task.schema.set_unchecked();
         return Ok(());
@@ -64,6 +67,15 @@ fn count_unchecked(task: &WriteTask<'_>) {
 
 /// The same check with the schema of this moment.
 async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Problem> {
+    if let Some(errors) = find_for_refusal(task, collection).await {
+        return report(task, errors);
+    }
+    count_unchecked(task);
+    Ok(())
+}
+
+/// What the schema of this moment finds; `None` if it is not available.
+async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_refusal(collection, requester).await else {
         count_unchecked(task);
@@ -76,7 +88,42 @@ async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Probl
     {
         drop_repeated_values(task, id, patch, &mut errors).await;
     }
-    report(task, errors)
+    Some(errors)
+}
+
+/// The problem of a write with rejected values: these, and what the schema finds at other places.
+async fn reject(task: &WriteTask<'_>, collection: &str) -> Problem {
+    let mut errors = task.command.rejected.clone();
+    let rejected: Vec<String> = errors.iter().filter_map(record_place).collect();
+    let mut found = find_besides(task, collection).await.unwrap_or_default();
+    found.retain(|error| rejected.iter().all(|place| !pointers_overlap(place, &error.pointer)));
+    count_refusals(task, &found);
+    errors.extend(found);
+    task.system.rejected_problem(errors)
+}
+
+/// What the schema finds in a write with rejected values; `None` if it refuses nothing.
+async fn find_besides(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
+    let has_values = match &task.command.op {
+        WriteOp::Update { patch, .. } => patch.merge_members().is_some_and(|members| !members.is_empty()),
+        WriteOp::Create { .. } => true,
+        WriteOp::Delete { .. } => false,
+    };
+    let catalog = &task.system.catalog;
+    if !has_values || effective_validation(task) != Validation::Refuse || catalog.source() == SchemaSource::None {
+        return None;
+    }
+    let schema = catalog.schema_for_check(collection, task.context.requester()).await.ok()?;
+    if find_errors(&schema, &task.command.op).is_empty() {
+        return None;
+    }
+    find_for_refusal(task, collection).await
+}
+
+/// The place in the record of an error in the words of a model.
+fn record_place(error: &FieldError) -> Option<String> {
+    let vendor_pointer = error.vendor_pointer.as_deref().unwrap_or(&error.pointer);
+    Some(["/fields", vendor_pointer.strip_prefix("/vendor")?].concat())
 }
 
 fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
@@ -175,9 +222,7 @@ async fn check_against_schema(
 
 /// Refuses the write, or warns of what is wrong with it.
 fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
-    for rule in errors.iter().filter_map(|error| error.rule) {
-        task.services.metrics.schema_refusal(task.system.index, rule);
-    }
+    count_refusals(task, &errors);
     if errors.is_empty() {
         return Ok(());
     }
@@ -186,4 +231,10 @@ fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> 
     }
     task.schema.warn(errors);
     Ok(())
+}
+
+fn count_refusals(task: &WriteTask<'_>, errors: &[FieldError]) {
+    for rule in errors.iter().filter_map(|error| error.rule) {
+        task.services.metrics.schema_refusal(task.system.index, rule);
+    }
 }

@@ -75,14 +75,51 @@ async fn every_error_of_a_document_is_reported_at_once() {
     let ada = format!("/models/contact/crm/{}", pretectum::ADA_ID);
     let patch = client.request(Method::PATCH, &ada).if_match("*").merge_patch(&wrong.to_string()).send().await;
     let create = client.request(Method::POST, "/models/contact/crm").json(&wrong).send().await;
-    for refused in [patch, create] {
+    let rejected = ["/fields/emial", "/fields/ends", "/fields/since", "/fields/tier"];
+    // The schema's: a new record has these.
+    let required = ["/fields/email", "/fields/first_name", "/fields/last_name"];
+    for (refused, mut expected) in [(patch, rejected.to_vec()), (create, [&rejected[..], &required].concat())] {
         refused.assert_problem(422, "rejected");
         let problem = refused.json();
         let mut pointers: Vec<&str> =
             problem["errors"].as_array().expect("errors").iter().filter_map(|one| one["pointer"].as_str()).collect();
         pointers.sort_unstable();
-        assert_eq!(pointers, ["/fields/emial", "/fields/ends", "/fields/since", "/fields/tier"], "{problem}");
+        expected.sort_unstable();
+        assert_eq!(pointers, expected, "{problem}");
     }
+    let log = &server.vendors.pretectum.log;
+    assert_eq!(log.count(CallKind::Update) + log.count(CallKind::Create), 0);
+}
+
+#[actix_web::test]
+async fn errors_in_fields_and_in_vendor_come_in_one_answer() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let wrong = json!({ "fields": { "tier": "silver", "first_name": "", "last_name": "King", "email": "a@example.com" },
+                        "vendor": { "Loyalty Points": 1.5, "Loyalty": 1 } });
+    let ada = format!("/models/contact/crm/{}", pretectum::ADA_ID);
+    let patch = client.request(Method::PATCH, &ada).if_match("*").merge_patch(&wrong.to_string()).send().await;
+    let create = client.request(Method::POST, "/models/contact/crm").json(&wrong).send().await;
+    for refused in [patch, create] {
+        let problem = refused.assert_problem(422, "rejected").json();
+        let found = problem["errors"].as_array().expect("errors").iter();
+        let mut found: Vec<_> = found.map(|one| (one["pointer"].clone(), one["rule"].clone())).collect();
+        found.sort_by_key(|(pointer, _)| pointer.to_string());
+        let expected = [
+            (json!("/fields/first_name"), json!("length")),
+            (json!("/fields/tier"), Value::Null),
+            (json!("/vendor/Loyalty Points"), json!("type")),
+            (json!("/vendor/Loyalty"), json!("unknown")),
+        ];
+        assert_eq!(found, expected, "{problem}");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("/vendor/Loyalty")), "{problem}");
+    }
+    let lenient = client.request(Method::PATCH, &ada).if_match("*").header("Prefer", "handling=lenient");
+    let refused = lenient.merge_patch(&wrong.to_string()).send().await;
+    assert_eq!(refused.assert_problem(422, "rejected").json()["errors"].as_array().map(Vec::len), Some(1));
+    let reserved = json!({ "fields": { "tier": "silver" }, "vendor": { "_version": 1 }, "id": "x" });
+    let refused = client.request(Method::PATCH, &ada).if_match("*").merge_patch(&reserved.to_string()).send().await;
+    assert_eq!(refused.assert_problem(422, "rejected").json()["errors"].as_array().map(Vec::len), Some(3));
     let log = &server.vendors.pretectum.log;
     assert_eq!(log.count(CallKind::Update) + log.count(CallKind::Create), 0);
 }

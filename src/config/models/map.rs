@@ -9,7 +9,7 @@ use super::toml_json::to_json;
 use crate::config::spanned_value::SpannedValue;
 use crate::config::system::SystemConfig;
 use crate::config::table_reader::TableReader;
-use crate::models::{Field, MapEntry, MapFingerprint, Model, Place, SystemMap, check_laws};
+use crate::models::{Field, MapEntry, MapFingerprint, MapIndex, Model, Place, SystemMap, check_laws};
 use crate::vendors::Adapter;
 
 /// How many values of each field, and how many records, the laws are checked with at the start.
@@ -55,17 +55,20 @@ pub(super) fn read_map(
     let position = |entry: &MapEntry| model.fields.iter().position(|field| field.path == entry.field.path);
     entries.sort_by_key(|(entry, _)| position(entry));
     let is_mapped = |field: &Field| entries.iter().any(|(entry, _)| entry.field.path == field.path);
-    let missing = model.fields.iter().filter(|field| !is_mapped(field)).cloned().collect();
+    let missing: Vec<Field> = model.fields.iter().filter(|field| !is_mapped(field)).cloned().collect();
+    let mapped: Vec<MapEntry> = entries.iter().map(|(entry, _)| entry.clone()).collect();
     let map = SystemMap {
         model: Arc::clone(&model.name),
         system: config.name.clone(),
         collection,
+        index: MapIndex::of(mapped.iter().map(|entry| (&entry.field, &entry.place)), &missing),
+        entries: mapped,
         missing,
         together: joined_places(model, &entries),
         ignores_case: config.vendor.factory.capabilities.ignores_case,
         create,
+        label: format!("{}@{fingerprint}", model.name).into(),
         fingerprint,
-        entries: entries.iter().map(|(entry, _)| entry.clone()).collect(),
     };
     report_broken_laws(&map, &entries, value);
     Some(map)

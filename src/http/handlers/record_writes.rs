@@ -58,9 +58,9 @@ pub(super) async fn parse_update<'c>(
     if patch.has_test() && !context.can_read(system.name.as_str())? {
         return Err(missing_permission(system.name.as_str(), Permission::Read));
     }
-    system.validate_patch(&patch)?;
+    let rejected = write_request::find_rejected_values(&patch, system, &id)?;
     let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
-    Ok((system, command))
+    Ok((system, WriteCommand { rejected, ..command }))
 }
 
 /// 428 for a write without `If-Match`, or without the plan that the system requires of it.
@@ -134,10 +134,11 @@ pub(super) async fn parse_create<'c>(
     let value = body::parse_json(&body)?;
     let headers = write_request::parse_headers(context, mode)?;
     require_conditions(system, Action::Create, &headers, mode)?;
-    let (collection, fields) = representation.parse_new_record(value, system)?;
+    let (collection, fields, rejected) = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
     let op = WriteOp::Create { collection, fields };
-    Ok((system, write_request::build_command(context, system, headers, op, &body)))
+    let command = write_request::build_command(context, system, headers, op, &body);
+    Ok((system, WriteCommand { rejected, ..command }))
 }
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::PatchedFields;
 use super::error::PatchError;
 use crate::record::raw_json::RawObject;
+use crate::record::vendor_error::FieldError;
 
 /// A patch in other words than the record's. The write pipeline needs no more than this.
 pub trait MappedPatch: fmt::Debug + Send + Sync {
@@ -15,6 +16,9 @@ pub trait MappedPatch: fmt::Debug + Send + Sync {
     /// # Errors
     /// As there.
     fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError>;
+
+    /// As [`Patch::rejected`](super::Patch::rejected).
+    fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError>;
 
     /// As [`Patch::needs_state`](super::Patch::needs_state).
     fn needs_state(&self) -> bool;
@@ -34,7 +38,7 @@ pub trait MappedPatch: fmt::Debug + Send + Sync {
     fn has_test(&self) -> bool;
 
     /// As [`Patch::merge_members`](super::Patch::merge_members), in the record's words; `None` if
-    /// they depend on the record.
+    /// they depend on the record. Of a patch with rejected values, those that are known.
     fn merge_members(&self) -> Option<&RawObject>;
 
     /// JSON Pointers into the record of every place that the patch names, whether it changes it or
