@@ -44,11 +44,6 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| vendor.schema_unavailable.inc());
     }
 
-    /// Adds to the writes whose outcome is not known; `by` may be negative.
-    pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
-        self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
-    }
-
     /// Adds to the running operations; `by` may be negative.
     pub fn operations_running(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.operations.add(by));
