@@ -10,7 +10,7 @@ use super::intent::ExpectedState;
 use super::not_applied_problem::not_applied_problem;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::Finding;
-use super::problems::{contended, outcome_unknown};
+use super::problems::{contended, outcome_stays_unknown, outcome_unknown};
 use super::resolve::Resolution;
 use super::write_services::WriteServices;
 use super::write_task::accepted_success;
@@ -91,8 +91,10 @@ async fn build_result(
             let problem = not_applied_problem(services, system, write, reason, finding).await;
             (OperationState::NotApplied, None, problem)
         }
-        Resolution::Unknown(observed) => (OperationState::Unknown, observed, outcome_unknown(system, &write.operation)),
-        Resolution::Open => (OperationState::Unknown, None, outcome_unknown(system, &write.operation)),
+        Resolution::Unknown(observed) => {
+            (OperationState::Unknown, observed, outcome_stays_unknown(system, &write.operation))
+        }
+        Resolution::Open => (OperationState::Unknown, None, outcome_stays_unknown(system, &write.operation)),
     };
     let outcome = problem.operation(&write.operation).into();
     FinalResult { state, etag: None, warnings: Vec::new(), observed, outcome }

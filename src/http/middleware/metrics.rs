@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
-use crate::http::access_log::AccessLine;
+use crate::http::access_log::{AccessLine, LoggedStream};
 use crate::http::request_state::RequestState;
 use crate::metrics::RequestOutcome;
 use crate::problem::ProblemKind;
@@ -40,7 +40,11 @@ pub(in crate::http) async fn record_metrics(
     if let Some(mut span) = guard.state.take_span() {
         span.set_response(response.status().as_u16(), problem.map(ProblemKind::as_str));
     }
-    Ok(response)
+    let is_stream = matches!(response.response().body().size(), BodySize::Stream);
+    let Some(method) = guard.method.take_if(|_| is_stream) else { return Ok(response) };
+    let state = Rc::clone(&guard.state);
+    let (status, outcome) = (response.status().as_u16(), guard.outcome.map_or("ok", RequestOutcome::as_str));
+    Ok(response.map_body(|_, body| BoxBody::new(LoggedStream { body, state, method, status, outcome, bytes: 0 })))
 }
 
 /// Ends a request's metrics however it ends. A request whose caller disconnects has no outcome and
