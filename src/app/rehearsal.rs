@@ -34,7 +34,9 @@ impl FaultRehearsal for SandboxFaults {
             }
             // The vendor applies the write and does not respond, and then does not respond to
             // anything.
-            "unknown" => WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, InjectedFault::HangAfter, true)),
+            "unknown" => {
+                WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, InjectedFault::HangAfter, true))
+            }
             "busy" => WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, vendor.busy(), false)),
             "quota" => faults.add_to_trace(trace, None, quota, false),
             _ => return Err(FAULTS.to_owned()),

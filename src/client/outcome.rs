@@ -152,7 +152,10 @@ mod tests {
         let describe = |status, body| describe(&Response { status, etag: None, body });
         let losses = json!({ "type": "/problems/lossy-write", "losses": ["linked-questions", "property-values"] });
         let text = describe(409, losses);
-        assert!(text.ends_with("hint: --accept-loss \"linked-questions, property-values\" accepts these losses"), "{text}");
+        assert!(
+            text.ends_with("hint: --accept-loss \"linked-questions, property-values\" accepts these losses"),
+            "{text}"
+        );
         let text = describe(428, json!({ "type": "/problems/precondition-required" }));
         assert!(text.ends_with("--if-match TAG, or --if-match-current to read the record first"), "{text}");
         assert!(!describe(404, json!({ "type": "/problems/not-found" })).contains("hint"));

@@ -4,8 +4,9 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::child_cache::ChildCache;
 use super::families::{
-    CALL_BUCKETS, CIRCUIT, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, OLDEST_UNKNOWN, OPERATIONS, PLANS, PRECONDITIONS, QUEUE,
-    QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, WRITES_UNKNOWN,
+    CALL_BUCKETS, CIRCUIT, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, OLDEST_UNKNOWN, OPERATIONS, PLANS,
+    PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE,
+    WRITES_UNKNOWN,
 };
 use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
 use super::unknown_writes::UnknownWriteGauges;

@@ -7,8 +7,8 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{
-    FIXTURES, MATRIX42, Request, TestClient, TestEnv, TestProcess, TestResponse, TestServer, VendorFixture,
-    for_each_vendor, for_each_vendor_with,
+    FIXTURES, MATRIX42, Request, TestEnv, TestProcess, TestResponse, VendorFixture, for_each_vendor,
+    for_each_vendor_with,
 };
 
 for_each_vendor!(a_probe_of_a_lost_delete_sends_nothing, a_lost_create_is_found_once_no_other_can_have_made_its_record,);
@@ -49,87 +49,6 @@ async fn send_lost_write(env: &TestEnv, key: &str, fault: InjectedFault, text: &
     assert_eq!(operation["state"], "unknown", "{operation}");
     env.faults().clear();
     (lost, operation)
-}
-
-/// A gauge of the fixture's system.
-async fn gauge(client: &TestClient, fixture: &VendorFixture, name: &str) -> Option<i64> {
-    let metrics = client.get("/metrics").send().await.assert_status(200).text.clone();
-    let series = format!("{name}{{system=\"{}\"}} ", fixture.system);
-    metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value.parse().unwrap())
-}
-
-#[actix_web::test]
-async fn a_write_that_ended_unknown_counts_until_a_person_resolves_it() {
-    let mut server = TestServer::start_with(|config| {
-        let config = config.server("deadline", "2s").every_system("timeout", "500ms").every_system("retries", 0);
-        config.every_system("settle_timeout", "600ms")
-    });
-    let path = MATRIX42.path(MATRIX42.key);
-    let tag = server.client().get(&path).send().await.assert_status(200).etag().to_owned();
-    let faults = server.vendors.matrix42.faults.clone();
-    faults.always(CallKind::Update, InjectedFault::HangAfter);
-    faults.always(MATRIX42.read_call_kind, InjectedFault::ResetBefore);
-    let before = jiff::Timestamp::now().as_second();
-    let patch = server.client().request(Method::PATCH, &path).if_match(&tag);
-    let lost = patch.fields(&MATRIX42.text_patch("lost")).send().await;
-    let operation = lost.assert_problem(504, "outcome-unknown").json()["operation"].as_str().unwrap().to_owned();
-    let until = Instant::now() + TIMEOUT;
-    while server.client().get(&operation).send().await.json()["state"] != "unknown" {
-        assert!(Instant::now() < until, "the operation has not ended");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let ended = server.client().get(&operation).send().await.json();
-    let detail = ended["problem"]["detail"].as_str().unwrap();
-    assert!(detail.contains("has ended") && detail.contains("/resolve"), "{detail}");
-    faults.clear();
-    for round in ["before", "after"] {
-        let client = server.client();
-        assert_eq!(wait_for_gauge(&client, 1).await, Some(1), "{round} a restart");
-        let oldest = gauge(&client, &MATRIX42, "writes_unknown_oldest_timestamp_seconds").await.unwrap();
-        assert!((before - 1..=before + 10).contains(&oldest), "{oldest} is not {before}");
-        let health = client.get("/systems/itsm").send().await.json()["health"].clone();
-        assert_eq!(health["writes_unknown"], 1, "{health}");
-        assert!(health["oldest_unknown"].is_string(), "{health}");
-        server.restart().await;
-    }
-    let client = server.client();
-    assert_eq!(wait_for_gauge(&client, 1).await, Some(1));
-    let verdict = json!({ "state": "applied", "note": "seen" });
-    let resolve = || client.request(Method::POST, &format!("{operation}/resolve"));
-    for note in [" ", "\u{0}", "a\u{7}b", ""] {
-        let refused = resolve().json(&json!({ "state": "applied", "note": note })).send().await;
-        refused.assert_problem(422, "rejected");
-    }
-    resolve().json(&verdict).send().await.assert_status(200);
-    assert_eq!(gauge(&client, &MATRIX42, "writes_unknown").await, Some(0));
-    assert_eq!(gauge(&client, &MATRIX42, "writes_unknown_oldest_timestamp_seconds").await, None);
-    // What the store says is the same.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(gauge(&client, &MATRIX42, "writes_unknown").await, Some(0));
-}
-
-/// The store is read at once after a start.
-async fn wait_for_gauge(client: &TestClient, expected: i64) -> Option<i64> {
-    for _ in 0..100 {
-        let value = gauge(client, &MATRIX42, "writes_unknown").await;
-        if value == Some(expected) {
-            // It stays so.
-            tokio::time::sleep(Duration::from_millis(600)).await;
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    gauge(client, &MATRIX42, "writes_unknown").await
-}
-
-#[actix_web::test]
-async fn a_verdict_on_a_known_outcome_is_refused_with_that_outcome() {
-    let env = TestEnv::start(&MATRIX42);
-    let applied = env.set_text(MATRIX42.key, "*", "mine").send().await;
-    let operation = applied.assert_status(204).header("operation").unwrap().to_owned();
-    let refused = resolve(&env, &operation, &json!({ "state": "applied", "note": "seen" })).send().await;
-    let detail = refused.assert_problem(409, "operation-ended").json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("found the outcome of this write itself: it is applied"), "{detail}");
 }
 
 fn path_of(operation: &Value) -> String {

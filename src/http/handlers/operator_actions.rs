@@ -126,7 +126,9 @@ fn has_ended(operation: &Operation) -> Problem {
     let state = operation.state.as_str();
     let detail = match &operation.resolved_by {
         Some(person) => format!("{person} has resolved this operation as {state} already"),
-        None => format!("the gateway has found the outcome of this write itself: it is {state}, so nothing is to be resolved"),
+        None => format!(
+            "the gateway has found the outcome of this write itself: it is {state}, so nothing is to be resolved"
+        ),
     };
     ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id)
 }
@@ -161,7 +163,10 @@ fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
         errors.push(FieldError::new("/state", "must be \"applied\" or \"not-applied\""));
     }
     if text.is_none() {
-        errors.push(FieldError::new("/note", "must be a text of 1 to 500 characters, not blanks alone, without control characters"));
+        errors.push(FieldError::new(
+            "/note",
+            "must be a text of 1 to 500 characters, not blanks alone, without control characters",
+        ));
     }
     match (parsed, text) {
         (Some(state), Some(note)) => Ok((state, note.to_owned())),

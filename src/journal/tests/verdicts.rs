@@ -98,7 +98,10 @@ async fn what_ended_unknown_counts_for_its_system_until_it_is_resolved() {
         store.finish(unknown_outcome(&second.operation)).await.expect("finished");
         let counts = async || {
             let found = store.unknown_writes().await.expect("read");
-            found.into_iter().map(|writes| (writes.system, writes.reconciled_by_others, writes.ended)).collect::<Vec<_>>()
+            found
+                .into_iter()
+                .map(|writes| (writes.system, writes.reconciled_by_others, writes.ended))
+                .collect::<Vec<_>>()
         };
         assert_eq!(counts().await, [("crm".to_owned(), 0, 2)]);
         let verdict_on = |write: &Intent| verdict(&write.operation, OperationState::Applied);

@@ -141,8 +141,7 @@ impl Faults {
         if times == Some(0) {
             return;
         }
-        let rule =
-            FaultRule { call: call.into(), fault, skip, remaining: times, trace: None, then_hangs: false };
+        let rule = FaultRule { call: call.into(), fault, skip, remaining: times, trace: None, then_hangs: false };
         self.push(rule);
     }
 
