@@ -147,6 +147,11 @@ impl RequestState {
         self.trace.get_or_init(|| headers::trace_context(headers, self.api.tracer.as_ref()))
     }
 
+    /// The trace, if anything has used it yet.
+    pub(super) fn begun_trace(&self) -> Option<Arc<TraceContext>> {
+        self.trace.get().map(Arc::clone)
+    }
+
     /// The caller's name; `none` before it is known.
     pub(super) fn caller_name(&self) -> &str {
         self.principal.get().map_or("none", |caller| &caller.name().0)

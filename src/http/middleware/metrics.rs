@@ -42,9 +42,10 @@ pub(in crate::http) async fn record_metrics(
     }
     let is_stream = matches!(response.response().body().size(), BodySize::Stream);
     let Some(method) = guard.method.take_if(|_| is_stream) else { return Ok(response) };
-    let state = Rc::clone(&guard.state);
-    let (status, outcome) = (response.status().as_u16(), guard.outcome.map_or("ok", RequestOutcome::as_str));
-    Ok(response.map_body(|_, body| BoxBody::new(LoggedStream { body, state, method, status, outcome, bytes: 0 })))
+    let mut line = AccessLine::new(&guard.state, method);
+    line.status = guard.status;
+    line.outcome = guard.outcome.map_or(line.outcome, RequestOutcome::as_str);
+    Ok(response.map_body(|_, body| BoxBody::new(LoggedStream { body, line, bytes: 0 })))
 }
 
 /// Ends a request's metrics however it ends. A request whose caller disconnects has no outcome and
@@ -64,9 +65,11 @@ impl Drop for MetricsGuard {
         if !state.has_begun() {
             return;
         }
-        if let Some(method) = &self.method {
-            let outcome = self.outcome.map_or("disconnected", RequestOutcome::as_str);
-            AccessLine { method, status: self.status, outcome, bytes: self.bytes }.log(state);
+        if let Some(method) = self.method.take() {
+            let mut line = AccessLine::new(state, method);
+            (line.status, line.bytes) = (self.status, self.bytes);
+            line.outcome = self.outcome.map_or(line.outcome, RequestOutcome::as_str);
+            line.log();
         }
         let (metrics, system) = (&state.api.metrics, state.system().map(|system| system.index));
         metrics.in_flight(system, -1);
