@@ -5,8 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::{IntGauge, IntGaugeVec};
 
-use super::{Metrics, SystemIndex};
-
 /// The writes to one system whose outcome is not known, and when the oldest began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnknownWriteCounts {
@@ -48,8 +46,34 @@ impl UnknownWriteGauges {
         Self { counts: Mutex::default(), total, oldest: oldest.clone(), system: system.to_owned() }
     }
 
-    fn counts(&self) -> UnknownWriteCounts {
+    pub(super) fn counts(&self) -> UnknownWriteCounts {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to those that this process reconciles.
+    pub(super) fn add_own(&self, by: i64) {
+        let now = jiff::Timestamp::now().as_second();
+        self.change(|counts| {
+            counts.own += by;
+            counts.oldest.get_or_insert(now);
+        });
+    }
+
+    /// Adds to those that ended, until the store's number replaces this one.
+    pub(super) fn add_ended(&self, by: i64) {
+        let now = jiff::Timestamp::now().as_second();
+        self.change(|counts| {
+            counts.ended = (counts.ended + by).max(0);
+            counts.oldest.get_or_insert(now);
+        });
+    }
+
+    /// Sets what the store has; the default if it has none.
+    pub(super) fn set_stored(&self, stored: UnknownWriteCounts) {
+        self.change(|counts| {
+            let oldest = stored.oldest.or(counts.oldest);
+            *counts = UnknownWriteCounts { own: counts.own, oldest, ..stored };
+        });
     }
 
     fn change(&self, act: impl FnOnce(&mut UnknownWriteCounts)) {
@@ -65,45 +89,5 @@ impl UnknownWriteGauges {
             // The series may be absent already.
             None => drop(self.oldest.remove_label_values(&[&self.system])),
         }
-    }
-}
-
-impl Metrics {
-    /// Adds to the writes with an unknown outcome that this process reconciles; `by` may be
-    /// negative.
-    pub fn unknown_writes_reconciled(&self, system: SystemIndex, by: i64) {
-        let now = jiff::Timestamp::now().as_second();
-        self.change_unknown_writes(system, |counts| {
-            counts.own += by;
-            counts.oldest.get_or_insert(now);
-        });
-    }
-
-    /// Adds to the writes that ended `unknown` and that nobody has resolved; `by` may be negative.
-    /// The store's number replaces this one.
-    pub fn unknown_writes_ended(&self, system: SystemIndex, by: i64) {
-        let now = jiff::Timestamp::now().as_second();
-        self.change_unknown_writes(system, |counts| {
-            counts.ended = (counts.ended + by).max(0);
-            counts.oldest.get_or_insert(now);
-        });
-    }
-
-    /// Sets what the store has; the default if it has none.
-    pub fn unknown_writes_stored(&self, system: SystemIndex, stored: UnknownWriteCounts) {
-        self.change_unknown_writes(system, |counts| {
-            let oldest = stored.oldest.or(counts.oldest);
-            *counts = UnknownWriteCounts { own: counts.own, oldest, ..stored };
-        });
-    }
-
-    /// The writes to a system whose outcome is not known.
-    #[must_use]
-    pub fn unknown_writes(&self, system: SystemIndex) -> UnknownWriteCounts {
-        self.system_metrics(system).map_or_else(UnknownWriteCounts::default, |row| row.vendor.unknown_writes.counts())
-    }
-
-    fn change_unknown_writes(&self, system: SystemIndex, act: impl FnOnce(&mut UnknownWriteCounts)) {
-        self.with_vendor_series(system, |vendor| vendor.unknown_writes.change(act));
     }
 }

@@ -192,7 +192,7 @@ problems! {
     Overloaded, "overloaded", 503, true, "Too busy",
         "Too many requests wait for this vendor, the store cannot be written, or the gateway is shutting down. Nothing was sent.",
         "Repeat the request after `Retry-After`.";
-    VendorUnavailable, "vendor-unavailable", 503, true, "The vendor cannot be reached",
+    VendorUnavailable, "vendor-unavailable", 503, true, "The vendor is not available",
         "The gateway could not connect to the vendor, its circuit is open, or the vendor reports that it is busy or out of service. Nothing was changed.",
         "Repeat the request after `Retry-After`.";
     VendorTimeout, "vendor-timeout", 504, true, "The vendor did not respond in time",
