@@ -157,11 +157,6 @@ impl RequestState {
         self.principal.get().map_or("none", |caller| &caller.name().0)
     }
 
-    /// How long vendor requests were on the wire.
-    pub(super) fn vendor_time(&self) -> Duration {
-        self.trace.get().map(|trace| trace.vendor_time()).unwrap_or_default()
-    }
-
     pub(super) fn take_span(&self) -> Option<RequestSpan> {
         self.span.take()
     }

@@ -52,7 +52,7 @@ pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
 pub(in crate::http) async fn metrics(context: RequestContext) -> HttpResponse {
     for system in &context.api().systems {
         // An open circuit becomes half-open by the time alone.
-        system.transport.health();
+        let _ = system.transport.health();
     }
     let text = context.api().metrics.render().unwrap_or_else(|error| {
         tracing::error!(%error, "the metrics cannot be rendered");
