@@ -13,6 +13,7 @@ mod families;
 mod labels;
 #[cfg(test)]
 mod tests;
+mod unknown_writes;
 mod vendor_series;
 mod writes;
 
@@ -35,6 +36,7 @@ pub use self::labels::{
     CallOutcome, ChangeType, DetectedBy, Lane, PlanOutcome, QuotaPolicy, RebaseOutcome, RefreshOutcome, ReloadTarget,
     RequestAction, RequestOutcome, RetryReason,
 };
+pub use self::unknown_writes::UnknownWriteCounts;
 use self::vendor_series::{VendorFamilies, VendorSeries};
 use crate::problem::ProblemKind;
 use crate::record::{OperationState, SystemName, VendorRequestKind};

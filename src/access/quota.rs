@@ -65,6 +65,8 @@ pub struct AdmittedRequest {
     usage: Option<RateUsage>,
     /// Whether it is in flight by itself.
     has_slot: AtomicBool,
+    /// Whether a part of it counts against the rate in its place.
+    has_lent_rate: AtomicBool,
 }
 
 /// What is left of a rate.
@@ -121,7 +123,7 @@ impl CallerQuota {
     pub fn admit(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
         // Dropping it gives the place back.
-        let mut admitted = AdmittedRequest { quota: Arc::clone(self), usage: None, has_slot: AtomicBool::new(true) };
+        let mut admitted = AdmittedRequest::new(self, None, true);
         if self.limits.in_flight > 0 && before >= self.limits.in_flight {
             return Err(QuotaExceeded { policy: QuotaPolicy::InFlight, retry_after: IN_FLIGHT_RETRY });
         }
@@ -159,11 +161,24 @@ impl CallerQuota {
     /// The rate that it would exceed.
     pub fn admit_in_slot(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let usage = self.rate.as_ref().map(Rate::check).transpose()?;
-        Ok(AdmittedRequest { quota: Arc::clone(self), usage, has_slot: AtomicBool::new(false) })
+        Ok(AdmittedRequest::new(self, usage, false))
     }
 }
 
 impl AdmittedRequest {
+    fn new(quota: &Arc<CallerQuota>, usage: Option<RateUsage>, has_slot: bool) -> Self {
+        let (has_slot, has_lent_rate) = (AtomicBool::new(has_slot), AtomicBool::new(false));
+        Self { quota: Arc::clone(quota), usage, has_slot, has_lent_rate }
+    }
+
+    /// The first item of a batch, which counts in the place of the batch itself: a batch counts as
+    /// many requests as it has items. `None` for the later ones.
+    #[must_use]
+    pub fn first_item(&self) -> Option<Self> {
+        let is_first = !self.has_lent_rate.swap(true, Ordering::Relaxed);
+        is_first.then(|| Self::new(&self.quota, self.usage, false))
+    }
+
     /// From now on the request is not in flight by itself: it only waits for others of its caller.
     pub fn release_slot(&self) {
         if self.has_slot.swap(false, Ordering::Relaxed) {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The store could not be opened.
-    #[error("the store cannot be opened: {0}")]
+    #[error("{0}")]
     Store(#[from] crate::journal::JournalError),
     /// A system could not be set up.
     #[error("the system {0}: {1}")]

@@ -3,8 +3,6 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use actix_web::rt::task::JoinHandle;
-
 use crate::http::FaultRehearsal;
 use crate::sandbox::{CallKind, Faults, InjectedFault, Sandbox, SandboxVendor};
 
@@ -23,67 +21,38 @@ impl SandboxFaults {
 }
 
 impl FaultRehearsal for SandboxFaults {
-    fn begin(&self, system: &str, record: Option<&str>, fault: &str) -> Result<Box<dyn Any>, String> {
+    fn begin(&self, system: &str, record: Option<&str>, trace: &str, fault: &str) -> Result<Box<dyn Any>, String> {
         let vendor = self.0.iter().find(|vendor| vendor.system().name == system);
         let vendor = vendor.ok_or_else(|| format!("the sandbox rehearses no failures of {system}"))?;
+        let (faults, quota) = (vendor.faults(), InjectedFault::retry_after(429, RETRY_AFTER));
         match fault {
             "conflict" => {
                 let record = record.ok_or("a conflict needs a record")?;
                 let path: Vec<_> = record.rsplitn(2, ':').map(str::to_owned).collect();
                 let text = format!("Changed by another client ({})", uuid::Uuid::now_v7());
                 vendor.write_text(&path.into_iter().rev().collect::<Vec<_>>(), text);
-                Ok(Box::new(()))
             }
-            "unknown" => Ok(lose_responses(vendor)),
-            "busy" => Ok(Rehearsal::for_writes(vendor.faults(), &vendor.busy())),
-            "quota" => {
-                vendor.faults().always(None, InjectedFault::retry_after(429, RETRY_AFTER));
-                Ok(Rehearsal::new_boxed(vendor.faults(), None))
+            // The vendor applies the write and does not respond, and then does not respond to
+            // anything.
+            "unknown" => {
+                WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, InjectedFault::HangAfter, true))
             }
-            _ => Err(FAULTS.to_owned()),
+            "busy" => WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, vendor.busy(), false)),
+            "quota" => faults.add_to_trace(trace, None, quota, false),
+            _ => return Err(FAULTS.to_owned()),
         }
+        Ok(Box::new(Rehearsal { faults: Arc::clone(faults), trace: trace.to_owned() }))
     }
 }
 
-/// The vendor applies the write and does not respond, and then does not respond to anything.
-fn lose_responses(vendor: &Arc<dyn SandboxVendor>) -> Box<dyn Any> {
-    for kind in WRITES {
-        vendor.faults().always(kind, InjectedFault::HangAfter);
-    }
-    let watched = Arc::clone(vendor);
-    let task = actix_web::rt::spawn(async move {
-        let log = watched.log();
-        let sent = WRITES.map(|kind| Box::pin(log.wait_for(kind, log.count(kind) + 1)));
-        futures_util::future::select_all(sent).await;
-        watched.faults().always(None, InjectedFault::Hang);
-    });
-    Rehearsal::new_boxed(vendor.faults(), Some(task))
-}
-
-/// Removes the faults of a vendor when the request ends.
+/// Removes the faults of a request when it ends. Those of others stay.
 struct Rehearsal {
     faults: Arc<Faults>,
-    task: Option<JoinHandle<()>>,
-}
-
-impl Rehearsal {
-    fn new_boxed(faults: &Arc<Faults>, task: Option<JoinHandle<()>>) -> Box<dyn Any> {
-        Box::new(Self { faults: Arc::clone(faults), task })
-    }
-
-    fn for_writes(faults: &Arc<Faults>, fault: &InjectedFault) -> Box<dyn Any> {
-        for kind in WRITES {
-            faults.always(kind, fault.clone());
-        }
-        Self::new_boxed(faults, None)
-    }
+    trace: String,
 }
 
 impl Drop for Rehearsal {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-        self.faults.clear();
+        self.faults.clear_trace(&self.trace);
     }
 }

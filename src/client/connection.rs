@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 pub(super) use actix_web::http::Method;
 use actix_web::http::Uri;
+use actix_web::http::header::HeaderValue;
 use serde_json::Value;
 
 use super::body::Patch;
@@ -83,6 +84,9 @@ impl<'c> Gateway<'c> {
         let is_read = request.method != Method::PATCH && request.method != Method::DELETE;
         let authorization = self.authorization.iter().map(|value| ("Authorization", value.as_str()));
         let headers = request.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        if let Some((name, value)) = headers.clone().find(|(_, value)| HeaderValue::from_str(value).is_err()) {
+            return Err(CommandError::usage(format!("--{} cannot be {value:?}", name.to_ascii_lowercase())));
+        }
         let url = format!("{}{}", self.url, request.path);
         let sent = exchange(OneShot {
             method: request.method.clone(),

@@ -61,7 +61,27 @@ pub(super) fn describe(response: &Response) -> String {
             lines.extend(["\n  ", meaning, ": ", value]);
         }
     }
+    if let Some(hint) = hint(name, &response.body) {
+        lines.extend(["\n  hint: ", &hint]);
+    }
     lines
+}
+
+/// The options of the client that help, where the problem names headers.
+fn hint(name: &str, body: &Value) -> Option<String> {
+    Some(match name {
+        "unauthenticated" => "--key-file FILE names the file with your key or token".to_owned(),
+        "precondition-required" => "--if-match TAG, or --if-match-current to read the record first".to_owned(),
+        "precondition-failed" => "get the record again, and use its new tag with --if-match".to_owned(),
+        "lossy-write" => {
+            let names = body.get("losses").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            format!("--accept-loss \"{}\" accepts these losses", names.collect::<Vec<_>>().join(", "))
+        }
+        "outcome-unknown" | "operation-in-progress" => {
+            "it is safe to repeat the command with the same --idempotency-key, if it had one".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 /// Writes what a command found.
@@ -125,6 +145,20 @@ mod tests {
         }
         let body = json!({ "type": "/problems/internal-error", "operation": "/operations/1" });
         assert_eq!(exit_of(&Response { status: 500, etag: None, body }), Exit::OutcomeUnknown);
+    }
+
+    #[test]
+    fn a_problem_comes_with_the_options_that_help() {
+        let describe = |status, body| describe(&Response { status, etag: None, body });
+        let losses = json!({ "type": "/problems/lossy-write", "losses": ["linked-questions", "property-values"] });
+        let text = describe(409, losses);
+        assert!(
+            text.ends_with("hint: --accept-loss \"linked-questions, property-values\" accepts these losses"),
+            "{text}"
+        );
+        let text = describe(428, json!({ "type": "/problems/precondition-required" }));
+        assert!(text.ends_with("--if-match TAG, or --if-match-current to read the record first"), "{text}");
+        assert!(!describe(404, json!({ "type": "/problems/not-found" })).contains("hint"));
     }
 
     #[test]

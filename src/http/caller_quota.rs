@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::headers::names::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::request_state::RequestState;
 use super::response::append_header;
-use crate::access::{Principal, QuotaExceeded, QuotaPolicy, RateUsage};
+use crate::access::{AdmittedRequest, Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
 
 /// The pause between two attempts of an item to begin.
@@ -67,7 +67,10 @@ pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -
         let is_reserved = reserved.is_some();
         let admitted = match reserved {
             Some(exceeded) => Err(exceeded),
-            None if place.is_some() => caller.admit_in_slot(),
+            None if place.is_some() => match batch.admitted().and_then(AdmittedRequest::first_item) {
+                Some(first) => Ok(Some(first)),
+                None => caller.admit_in_slot(),
+            },
             None => caller.admit(),
         };
         match admitted {

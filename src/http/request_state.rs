@@ -147,14 +147,14 @@ impl RequestState {
         self.trace.get_or_init(|| headers::trace_context(headers, self.api.tracer.as_ref()))
     }
 
+    /// The trace, if anything has used it yet.
+    pub(super) fn begun_trace(&self) -> Option<Arc<TraceContext>> {
+        self.trace.get().map(Arc::clone)
+    }
+
     /// The caller's name; `none` before it is known.
     pub(super) fn caller_name(&self) -> &str {
         self.principal.get().map_or("none", |caller| &caller.name().0)
-    }
-
-    /// How long vendor requests were on the wire.
-    pub(super) fn vendor_time(&self) -> Duration {
-        self.trace.get().map(|trace| trace.vendor_time()).unwrap_or_default()
     }
 
     pub(super) fn take_span(&self) -> Option<RequestSpan> {

@@ -72,7 +72,7 @@ pub use handle::Journal;
 pub use ledger::{LedgerCut, LedgerEntry, LedgerEvent};
 pub use model::{
     BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
-    JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload,
+    JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload, UnknownWrites,
 };
 pub use ownership::MAX_CONNECT_TIMEOUT;
 pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};

@@ -340,6 +340,19 @@ impl InterimResponse {
     }
 }
 
+/// The writes to one system whose outcome is not known, as the store has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownWrites {
+    /// The system.
+    pub system: String,
+    /// Those that other instances reconcile, or had begun to before they died.
+    pub reconciled_by_others: i64,
+    /// Those that ended `unknown` and that nobody has resolved.
+    pub ended: i64,
+    /// When the oldest of all began, in milliseconds since 1970.
+    pub oldest_ms: i64,
+}
+
 /// An operation of a dead instance, now this instance's to reconcile and `finish`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrphanedOperation {

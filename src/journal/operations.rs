@@ -5,6 +5,7 @@ use super::bounded_page::{PageRequest, PageSource, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::rfc3339;
+use super::model::UnknownWrites;
 use super::query::{OperationQuery, Page};
 use super::readers::Reader;
 use super::sql::{Row, SqlValue, operation_uuid};
@@ -200,6 +201,37 @@ pub(super) async fn count_running(reader: &Reader, owner: Option<String>) -> Res
     let statement = "SELECT count(*) FROM running WHERE ?1 = '' OR owner = ?1";
     let rows = reader.select(statement, &[SqlValue::Text(owner)]).await?;
     rows.into_iter().next().map_or(Ok(0), |mut row| row.int(0))
+}
+
+/// Finds the writes of each system whose outcome is not known: what is reconciled (of this instance
+/// or of others), and what ended `unknown` and that nobody has resolved since.
+pub(super) const SELECT_UNKNOWN_WRITES: &str = "SELECT u.system, count(CASE WHEN u.kind = 1 THEN 1 END),
+         count(CASE WHEN u.kind = 2 THEN 1 END), min(u.at)
+     FROM (SELECT r.system AS system, CASE WHEN r.owner = ?1 THEN 0 ELSE 1 END AS kind, l.at AS at
+             FROM running r JOIN ledger l ON l.seq = r.seq
+             WHERE r.interim = 2 OR (r.interim IS NULL AND r.first_adopted IS NOT NULL
+                 AND (r.is_async = 0 OR r.key IS NOT NULL))
+         UNION ALL SELECT l.system, 2, l.at FROM operation_detail d JOIN ledger l ON l.seq = d.seq
+             WHERE d.state <> 'applied' AND d.state = 'unknown' AND d.finished >= ?2) u
+     GROUP BY u.system";
+
+/// The writes whose outcome is not known. Those that finished before `cutoff_ms` are not kept.
+pub(super) async fn unknown_writes(
+    reader: &Reader,
+    instance: &str,
+    cutoff_ms: i64,
+) -> Result<Vec<UnknownWrites>, DbError> {
+    let params = [SqlValue::Text(instance.to_owned()), SqlValue::Int(cutoff_ms)];
+    let rows = reader.select(SELECT_UNKNOWN_WRITES, &params).await?;
+    let decode = |mut row: Row| {
+        Ok(UnknownWrites {
+            system: row.text(0)?,
+            reconciled_by_others: row.int(1)?,
+            ended: row.int(2)?,
+            oldest_ms: row.int(3)?,
+        })
+    };
+    rows.into_iter().map(decode).collect()
 }
 
 /// The writes of other instances that block their records: system, record, operation.

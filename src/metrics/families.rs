@@ -53,7 +53,9 @@ families! {
     PLANS "plans_total" ["system", "outcome"],
         "Plans that previews made, and writes with If-Plan: applied, changed (the write differs from its plan) or expired.";
     WRITES_UNKNOWN "writes_unknown" ["system"],
-        "Writes whose outcome is not known.";
+        "Writes whose outcome is not known: those being reconciled, and those that ended unknown and that nobody has resolved. Replicas on one PostgreSQL report the same writes: take the maximum, not the sum.";
+    OLDEST_UNKNOWN "writes_unknown_oldest_timestamp_seconds" ["system"],
+        "When the oldest of the writes in writes_unknown began, in seconds since 1970; absent without one.";
     OPERATIONS "operations_running" ["system"],
         "Operations that are running.";
     RESOLVED "operations_resolved_total" ["system", "state"],

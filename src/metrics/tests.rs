@@ -30,6 +30,7 @@ fn metrics_with_all_families() -> Arc<Metrics> {
     metrics.batch_item(Some(crm), RequestAction::Update, RequestOutcome::Ok);
     metrics.loss_accepted(crm, "linked-questions");
     metrics.rebase(crm, RebaseOutcome::Applied);
+    metrics.unknown_writes_ended(crm, 1);
     metrics.model_unmapped_values("contact", 1);
     metrics
 }

@@ -4,10 +4,12 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, I
 
 use super::child_cache::ChildCache;
 use super::families::{
-    CALL_BUCKETS, CIRCUIT, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, OPERATIONS, PLANS, PRECONDITIONS, QUEUE,
-    QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE, WRITES_UNKNOWN,
+    CALL_BUCKETS, CIRCUIT, CONFLICT_RETRIES, CONTENDED, CREDENTIAL_FALLBACKS, OLDEST_UNKNOWN, OPERATIONS, PLANS,
+    PRECONDITIONS, QUEUE, QUEUE_WAIT, REBASES, REFRESHES, RETRIES, Registrar, SCHEMA_REFUSALS, SCHEMA_UNAVAILABLE,
+    WRITES_UNKNOWN,
 };
 use super::labels::{CallOutcome, DetectedBy, Lane, PlanOutcome, RebaseOutcome, RefreshOutcome, RetryReason};
+use super::unknown_writes::UnknownWriteGauges;
 use crate::record::{SchemaRule, VendorRequestKind};
 
 /// The cached metrics of calls to one vendor.
@@ -27,7 +29,7 @@ pub(super) struct VendorSeries {
     pub(super) circuit: IntGauge,
     pub(super) queue: IntGauge,
     pub(super) queue_wait: Vec<Histogram>,
-    pub(super) writes_unknown: IntGauge,
+    pub(super) unknown_writes: UnknownWriteGauges,
     pub(super) operations: IntGauge,
 }
 
@@ -47,6 +49,7 @@ pub(super) struct VendorFamilies {
     pub(super) queue: IntGaugeVec,
     pub(super) queue_wait: HistogramVec,
     pub(super) writes_unknown: IntGaugeVec,
+    pub(super) oldest_unknown: IntGaugeVec,
     pub(super) operations: IntGaugeVec,
 }
 
@@ -68,6 +71,7 @@ impl VendorFamilies {
             queue: registrar.register_gauges(&QUEUE)?,
             queue_wait: registrar.register_histograms(&QUEUE_WAIT, &CALL_BUCKETS)?,
             writes_unknown: registrar.register_gauges(&WRITES_UNKNOWN)?,
+            oldest_unknown: registrar.register_gauges(&OLDEST_UNKNOWN)?,
             operations: registrar.register_gauges(&OPERATIONS)?,
         })
     }
@@ -95,7 +99,7 @@ impl VendorFamilies {
                 .iter()
                 .map(|lane| self.queue_wait.with_label_values(&[system, lane.as_str()]))
                 .collect(),
-            writes_unknown: self.writes_unknown.with_label_values(&[system]),
+            unknown_writes: UnknownWriteGauges::new(&self.writes_unknown, &self.oldest_unknown, system),
             operations: self.operations.with_label_values(&[system]),
         }
     }

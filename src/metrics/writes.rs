@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use prometheus::IntCounter;
 
 use super::labels::{ChangeType, DetectedBy, PlanOutcome, RebaseOutcome};
+use super::unknown_writes::UnknownWriteCounts;
 use super::{CHANGE_ORIGIN, Metrics, SystemIndex, increment};
 use crate::record::{OperationState, SchemaRule};
 
@@ -44,9 +45,27 @@ impl Metrics {
         self.with_vendor_series(system, |vendor| vendor.schema_unavailable.inc());
     }
 
-    /// Adds to the writes whose outcome is not known; `by` may be negative.
-    pub fn writes_unknown(&self, system: SystemIndex, by: i64) {
-        self.with_vendor_series(system, |vendor| vendor.writes_unknown.add(by));
+    /// Adds to the writes with an unknown outcome that this process reconciles; `by` may be
+    /// negative.
+    pub fn unknown_writes_reconciled(&self, system: SystemIndex, by: i64) {
+        self.with_vendor_series(system, |vendor| vendor.unknown_writes.add_own(by));
+    }
+
+    /// Adds to the writes that ended `unknown` and that nobody has resolved; `by` may be negative.
+    /// The store's number replaces this one.
+    pub fn unknown_writes_ended(&self, system: SystemIndex, by: i64) {
+        self.with_vendor_series(system, |vendor| vendor.unknown_writes.add_ended(by));
+    }
+
+    /// Sets what the store has of these writes; the default if it has none.
+    pub fn unknown_writes_stored(&self, system: SystemIndex, stored: UnknownWriteCounts) {
+        self.with_vendor_series(system, |vendor| vendor.unknown_writes.set_stored(stored));
+    }
+
+    /// The writes to a system whose outcome is not known.
+    #[must_use]
+    pub fn unknown_writes(&self, system: SystemIndex) -> UnknownWriteCounts {
+        self.system_metrics(system).map_or_else(UnknownWriteCounts::default, |row| row.vendor.unknown_writes.counts())
     }
 
     /// Adds to the running operations; `by` may be negative.

@@ -32,6 +32,10 @@ impl Problem {
                 (ProblemKind::VendorCredentialsRejected, None, "the vendor rejects the gateway's credentials")
             }
             VendorErrorKind::RateLimited => (ProblemKind::RateLimited, Some(wait), "too many calls to the vendor"),
+            // With a status the vendor was reached.
+            VendorErrorKind::Unavailable if error.status.is_some() => {
+                (ProblemKind::VendorUnavailable, Some(wait), "the vendor reports that it is busy or out of service")
+            }
             VendorErrorKind::Unavailable | VendorErrorKind::CircuitOpen => {
                 (ProblemKind::VendorUnavailable, Some(wait), "the vendor cannot be reached")
             }

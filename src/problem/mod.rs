@@ -192,15 +192,15 @@ problems! {
     Overloaded, "overloaded", 503, true, "Too busy",
         "Too many requests wait for this vendor, the store cannot be written, or the gateway is shutting down. Nothing was sent.",
         "Repeat the request after `Retry-After`.";
-    VendorUnavailable, "vendor-unavailable", 503, true, "The vendor cannot be reached",
-        "The gateway could not connect to the vendor, its circuit is open, or the vendor reports that it is out of service. Nothing was changed.",
+    VendorUnavailable, "vendor-unavailable", 503, true, "The vendor is not available",
+        "The gateway could not connect to the vendor, its circuit is open, or the vendor reports that it is busy or out of service. Nothing was changed.",
         "Repeat the request after `Retry-After`.";
     VendorTimeout, "vendor-timeout", 504, true, "The vendor did not respond in time",
         "The vendor did not respond to a read in time.",
         "Repeat the request later.";
     OutcomeUnknown, "outcome-unknown", 504, false, "The outcome of the write is not known yet",
-        "The write may have reached the vendor, and it is not known yet whether it was applied. The gateway keeps checking.",
-        "Poll `operation` until it is finished. Do not send the write again before that, except with the same `Idempotency-Key`.";
+        "The write may have reached the vendor, and it is not known yet whether it was applied. The gateway keeps checking until the operation ends.",
+        "Poll `operation` until it is finished. Do not send the write again before that, except with the same `Idempotency-Key`. If it ends as `unknown`, the gateway could not find out: read the record and compare. An operator can have the outcome checked once more (`POST /operations/{id}/settle`) or record what the vendor shows (`POST /operations/{id}/resolve`); the console at `/console/` has both on the operation's page.";
 }
 
 impl ProblemKind {

@@ -55,28 +55,28 @@ pub enum VendorErrorKind {
 }
 
 impl VendorErrorKind {
-    /// The word in health reports; it never changes.
+    /// The word in health reports and in the log, as in the label `reason` of the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::NotFound => "notfound",
+            Self::NotFound => "not_found",
             Self::Conflict => "conflict",
             Self::Ambiguous => "ambiguous",
             Self::Busy => "busy",
             Self::Rejected => "rejected",
             Self::Forbidden => "forbidden",
-            Self::TokenRejected => "tokenrefused",
-            Self::CredentialsRejected => "credentialsrejected",
-            Self::RateLimited => "ratelimited",
+            Self::TokenRejected => "token_refused",
+            Self::CredentialsRejected => "credentials_rejected",
+            Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
-            Self::CircuitOpen => "circuitopen",
+            Self::CircuitOpen => "circuit_open",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::ConnectionLost => "broken",
             Self::InvalidResponse => "protocol",
-            Self::ServerError => "vendorerror",
+            Self::ServerError => "vendor_error",
             Self::Unsupported => "unsupported",
-            Self::NotCompared => "notcompared",
+            Self::NotCompared => "not_compared",
         }
     }
 }

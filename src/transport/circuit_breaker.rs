@@ -4,8 +4,9 @@
 //!
 //! - *Closed*: requests pass. `circuit_failures` consecutive failures open the circuit.
 //! - *Open*: requests are rejected at once, without effect, for `circuit_open_for`.
-//! - *Half-open*: one request passes as the probe; all others are still rejected. A successful
-//!   probe closes the circuit. A failed probe opens it again for the full time.
+//! - *Half-open*, from the end of that time on: one request passes as the probe; all others are
+//!   still rejected. A successful probe closes the circuit. A failed probe opens it again for the
+//!   full time.
 //!
 //! A probe that is cancelled, or that never reaches the vendor, decides nothing: the circuit stays
 //! ready for a probe, and the next request is the next probe. Requests that began before the
@@ -43,7 +44,7 @@ use crate::record::{Retry, VendorError, VendorErrorKind};
 pub enum CircuitState {
     /// Requests pass.
     Closed,
-    /// A probe is in flight; other requests are rejected.
+    /// A probe is in flight, and other requests are rejected; or the next request is the probe.
     HalfOpen,
     /// Requests are rejected.
     Open,
@@ -57,6 +58,15 @@ impl CircuitState {
             Self::Closed => "closed",
             Self::HalfOpen => "half-open",
             Self::Open => "open",
+        }
+    }
+
+    /// The value of `vendor_circuit_state`.
+    fn gauge_value(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
         }
     }
 }
@@ -116,24 +126,27 @@ impl CircuitBreaker {
         Arc::new(Self { data, failure_threshold: failures.max(1), open_for, metrics, system, name })
     }
 
+    /// The state now, which the gauge gets, too: a circuit becomes ready for a probe by the time
+    /// alone, without a request.
     pub(super) fn health(&self) -> (CircuitState, Option<SystemTime>, Option<LastFailure>) {
         let data = lock(&self.data);
         let state = match data.state {
             State::Closed { .. } => CircuitState::Closed,
-            State::HalfOpen => CircuitState::HalfOpen,
-            State::Open { .. } => CircuitState::Open,
+            State::Open { until } if Instant::now() < until => CircuitState::Open,
+            State::HalfOpen | State::Open { .. } => CircuitState::HalfOpen,
         };
+        self.metrics.circuit_state(self.system, state.gauge_value());
         (state, data.last_success, data.last_failure.clone())
     }
 
     fn set_state(&self, data: &mut BreakerData, state: State) {
         data.state = state;
-        let gauge = match state {
-            State::Closed { .. } => 0,
-            State::HalfOpen => 1,
-            State::Open { .. } => 2,
+        let shown = match state {
+            State::Closed { .. } => CircuitState::Closed,
+            State::HalfOpen => CircuitState::HalfOpen,
+            State::Open { .. } => CircuitState::Open,
         };
-        self.metrics.circuit_state(self.system, gauge);
+        self.metrics.circuit_state(self.system, shown.gauge_value());
     }
 
     /// Admits a request, as the probe if one is due; the error is the time to wait.

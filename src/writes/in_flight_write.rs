@@ -59,7 +59,7 @@ pub(super) enum ResponseState {
     None,
     /// 202, which is also what its key replays.
     Accepted,
-    /// `outcome-unknown`; counted in `writes_unknown` until the write is resolved.
+    /// `outcome-unknown`; counted as a write with an unknown outcome until it is resolved.
     Unknown,
 }
 

@@ -31,6 +31,7 @@ mod record_queues;
 mod resend;
 mod resolve;
 mod schema_findings;
+mod unknown_writes;
 mod verify_applied;
 mod write_services;
 mod write_task;

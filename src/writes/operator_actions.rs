@@ -93,6 +93,7 @@ async fn run_probe(
     let Some(verdict) = late_verdict(&services, &system, &mut write, finding, &operator).await else { return };
     match services.journal.record_verdict(verdict).await {
         Ok(result) => {
+            services.unknown_writes_changed.notify_one();
             tracing::info!(operation = %write.operation, system = %system.name, resolution, ?result, "write probed again");
         }
         Err(error) => tracing::error!(operation = %write.operation, %error, "outcome of a later probe not stored"),
@@ -127,7 +128,11 @@ pub(crate) async fn record_verdict_by_hand(
         services.active_probes.wake(&operation.id);
         if let Some(system) = services.system(&operation.system) {
             services.metrics.operation_resolved(system.index, state);
+            if operation.state == OperationState::Unknown {
+                services.metrics.unknown_writes_ended(system.index, -1);
+            }
         }
+        services.unknown_writes_changed.notify_one();
     }
     Ok(result)
 }

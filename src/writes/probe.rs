@@ -145,7 +145,7 @@ impl OutcomeProbe<'_> {
         }
         write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
         if write.has_ended_elsewhere {
-            self.services.count_finished(self.system, write);
+            self.services.count_finished(self.system, write, false);
             self.services.journal.forget_blocking(&write.operation);
         }
     }

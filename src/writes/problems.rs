@@ -85,6 +85,15 @@ pub(super) fn outcome_unknown(system: &System, operation: &OperationId) -> Probl
     ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str()).operation(operation)
 }
 
+/// `outcome-unknown`, of an operation that has ended without an outcome.
+pub(super) fn outcome_stays_unknown(system: &System, operation: &OperationId) -> Problem {
+    let detail = "The write may have reached the vendor. The gateway could not find out whether it was applied, and the \
+                  operation has ended. Read the record before you send the write again. An operator can have the \
+                  outcome checked once more, or record it: in the console, or with POST to `/settle` or `/resolve` \
+                  of the operation.";
+    ProblemKind::OutcomeUnknown.with_detail(detail).system(system.name.as_str()).operation(operation)
+}
+
 /// Without a stored intent nothing is sent. If the store may have the intent after all, the problem
 /// is `outcome-unknown`: a process that finds the operation running would send the write.
 pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &JournalError) -> Problem {

@@ -20,6 +20,7 @@ use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe, PROBE_TIMEOUT};
 use super::record_outcome::record_outcome;
 use super::resolve::Resolution;
+use super::unknown_writes::watch_unknown_writes;
 use super::verify_applied::verify_applied;
 use super::write_services::{ReconcileQueue, WriteServices};
 use crate::journal::{self, InterimResponse};
@@ -42,6 +43,7 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(2);
 /// dropped.
 pub(crate) async fn run_reconciler(services: &Arc<WriteServices>, ReconcileQueue(mut receiver): ReconcileQueue) {
     let weak = Arc::downgrade(services);
+    actix_web::rt::spawn(watch_unknown_writes(weak.clone()));
     let mut adopt = tokio::time::interval(ADOPT_INTERVAL);
     let mut adopting: Option<JoinHandle<()>> = None;
     let adoption_failing = Rc::new(Cell::new(false));
@@ -211,6 +213,7 @@ async fn abandon(services: &WriteServices, operation: &OperationId, write: Optio
     if let Err(error) = services.journal.finish(outcome).await {
         tracing::error!(%operation, %error, "outcome of an abandoned operation not stored");
     }
+    services.unknown_writes_changed.notify_one();
 }
 
 /// Logs a write that failed when its caller already had a response.

@@ -10,7 +10,7 @@ use super::intent::ExpectedState;
 use super::not_applied_problem::not_applied_problem;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::Finding;
-use super::problems::{contended, outcome_unknown};
+use super::problems::{contended, outcome_stays_unknown, outcome_unknown};
 use super::resolve::Resolution;
 use super::write_services::WriteServices;
 use super::write_task::accepted_success;
@@ -32,6 +32,7 @@ pub(super) async fn record_outcome(
     finding: Finding,
 ) -> WriteOutcome {
     let result = build_result(services, system, write, finding).await;
+    let changes_unknown = result.state == OperationState::Unknown || write.response == ResponseState::Unknown;
     update_metrics(services, system, write, result.state);
     let (stored, outcome) = to_stored_outcome(system, write, result);
     let finishing = services.journal.finish(stored);
@@ -40,6 +41,9 @@ pub(super) async fn record_outcome(
         tracing::error!(operation = %write.operation, system = %system.name, %error, "outcome not stored yet");
         matches!(outcome, WriteOutcome::Success(_))
     });
+    if changes_unknown {
+        services.unknown_writes_changed.notify_one();
+    }
     if is_authoritative {
         return outcome;
     }
@@ -49,7 +53,7 @@ pub(super) async fn record_outcome(
 
 fn update_metrics(services: &WriteServices, system: &System, write: &InFlightWrite, state: OperationState) {
     if !write.has_ended_elsewhere {
-        services.count_finished(system, write);
+        services.count_finished(system, write, state == OperationState::Unknown);
     }
     if state == OperationState::Applied {
         if write.rebased.is_some() {
@@ -87,8 +91,10 @@ async fn build_result(
             let problem = not_applied_problem(services, system, write, reason, finding).await;
             (OperationState::NotApplied, None, problem)
         }
-        Resolution::Unknown(observed) => (OperationState::Unknown, observed, outcome_unknown(system, &write.operation)),
-        Resolution::Open => (OperationState::Unknown, None, outcome_unknown(system, &write.operation)),
+        Resolution::Unknown(observed) => {
+            (OperationState::Unknown, observed, outcome_stays_unknown(system, &write.operation))
+        }
+        Resolution::Open => (OperationState::Unknown, None, outcome_stays_unknown(system, &write.operation)),
     };
     let outcome = problem.operation(&write.operation).into();
     FinalResult { state, etag: None, warnings: Vec::new(), observed, outcome }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio::time::{Instant, timeout};
 
 use super::active_probes::ActiveProbes;
@@ -48,6 +48,8 @@ pub(crate) struct WriteServices {
     pub recent_states: RecentStates,
     plan_key: OnceCell<PlanKey>,
     reconcile_sender: mpsc::UnboundedSender<InFlightWrite>,
+    /// Whether the store's writes with an unknown outcome may have changed.
+    pub(super) unknown_writes_changed: Arc<Notify>,
 }
 
 impl WriteServices {
@@ -67,6 +69,7 @@ impl WriteServices {
             recent_states: RecentStates::default(),
             plan_key: OnceCell::new(),
             reconcile_sender,
+            unknown_writes_changed: Arc::default(),
         };
         (Arc::new(services), ReconcileQueue(receiver))
     }
@@ -132,22 +135,32 @@ impl WriteServices {
         systems.extend_from_slice(configured);
     }
 
+    /// Every system that is or was configured since the start.
+    pub(super) fn systems(&self) -> Vec<Arc<System>> {
+        self.systems.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Hands a write over to the reconciler. It counts as unknown unless its caller has a 202.
     pub(super) fn enqueue_reconcile(&self, mut write: InFlightWrite) {
         if write.response != ResponseState::Accepted {
             write.response = ResponseState::Unknown;
             if let Some(system) = self.system(&write.system) {
-                self.metrics.writes_unknown(system.index, 1);
+                self.metrics.unknown_writes_reconciled(system.index, 1);
+                self.unknown_writes_changed.notify_one();
             }
         }
         self.requeue(write);
     }
 
-    /// A write that was counted runs no longer.
-    pub(super) fn count_finished(&self, system: &System, write: &InFlightWrite) {
+    /// A write that was counted runs no longer. One that ended `unknown` counts until somebody
+    /// resolves it.
+    pub(super) fn count_finished(&self, system: &System, write: &InFlightWrite, ended_unknown: bool) {
         self.metrics.operations_running(system.index, -1);
+        if ended_unknown {
+            self.metrics.unknown_writes_ended(system.index, 1);
+        }
         if write.response == ResponseState::Unknown {
-            self.metrics.writes_unknown(system.index, -1);
+            self.metrics.unknown_writes_reconciled(system.index, -1);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use records_gateway::sandbox::matrix42;
 use serde_json::Value;
@@ -41,6 +42,20 @@ async fn with_access_log_every_request_is_one_line_without_ids() {
         assert!(first["ms"].is_u64() && first["vendor_ms"].is_u64() && first["timestamp"].is_string(), "{first}");
         assert_eq!((&lines[1]["outcome"], &lines[1]["system"]), (&"system-not-found".into(), &"none".into()));
     }
+}
+
+#[actix_web::test]
+async fn a_stream_is_logged_with_its_time_and_bytes_when_it_ends() {
+    let builder = TestProcess::builder().log_as_json().log_level("warn");
+    let process = builder.configure(|config| config.server("access_log", true)).start();
+    let stream = process.client().get("/changes").open_stream().await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    drop(stream);
+    let log = process.stop_and_read_log();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let line = lines.iter().find(|line| line["route"] == "/changes").unwrap_or_else(|| panic!("{log}"));
+    assert!(line["ms"].as_u64() >= Some(1000) && line["bytes"].as_u64() > Some(0), "{line}");
+    assert_eq!((&line["status"], &line["outcome"]), (&200.into(), &"ok".into()));
 }
 
 #[test]

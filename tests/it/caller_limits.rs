@@ -142,6 +142,14 @@ async fn each_item_of_a_batch_counts_against_the_rate() {
 }
 
 #[actix_web::test]
+async fn a_batch_of_as_many_items_as_the_burst_is_allowed() {
+    let gateway = start(limits(1, 4, 0));
+    let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = gateway.request(Method::POST, "/batch").json(&json!({"items": vec![get; 4]}));
+    authorized(batch, "limited").send().await.assert_status(200);
+}
+
+#[actix_web::test]
 async fn a_stored_batch_keeps_to_its_callers_rate_and_ends() {
     let gateway = start(limits(20, 2, 1));
     let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});

@@ -129,7 +129,8 @@ async fn a_query_of_the_feed_that_is_wrong_is_refused() {
     changes(&env, "system=nowhere").send().await.assert_problem(404, "system-not-found");
     changes(&env, "").header("Accept", "text/html").send().await.assert_problem(406, "not-acceptable");
     let wrong = changes(&env, "").header("Accept", "text/event-stream").header("Last-Event-ID", "x");
-    wrong.send().await.assert_problem(400, "malformed-request");
+    let problem = wrong.send().await.assert_problem(400, "malformed-request").text.clone();
+    assert!(problem.contains("Last-Event-ID must be") && !problem.contains("since must"), "{problem}");
 }
 
 #[actix_web::test]

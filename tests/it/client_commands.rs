@@ -114,6 +114,7 @@ async fn bad_arguments_exit_with_2_and_send_nothing() {
         &["patch", "itsm", &record][..],
         &["patch", "itsm", &record, "-f", "Description"],
         &["patch", "itsm", &record, "-f", "a=b", "--if-match", "*", "--if-match-current"],
+        &["patch", "itsm", &record, "-f", "a=b", "--if-match", "a\nb"],
         &["get", "itsm", &record, "--key-file", "/nowhere/at/all"],
         &["get", "itsm"],
     ] {

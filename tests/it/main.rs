@@ -55,5 +55,6 @@ mod system_health;
 mod tls;
 mod tls_to_vendors;
 mod traces;
+mod unknown_outcomes;
 mod vendor_coverage;
 mod wording;

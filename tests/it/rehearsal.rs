@@ -89,6 +89,50 @@ async fn a_conflict_can_be_rehearsed_at_every_vendor() {
 }
 
 #[actix_web::test]
+async fn a_rehearsed_failure_is_that_of_its_request_alone() {
+    let sandbox = SandboxProcess::start();
+    let tag = sandbox.get(&facility()).await.etag().to_owned();
+    let fields = json!({ "Description": "mine" });
+    // A write whose response is lost takes until the deadline; meanwhile others work as ever.
+    let lost = sandbox.patch(&facility(), &tag, "unknown").fields(&fields).send();
+    let others = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        sandbox.get(&facility()).await.assert_status(200);
+        let limited = sandbox.client.get(&facility()).header("Sandbox-Fault", "quota").send().await;
+        limited.assert_problem(429, "rate-limited");
+        sandbox.get(&facility()).await.assert_status(200);
+    };
+    let (lost, ()) = futures_util::future::join(lost, others).await;
+    lost.assert_problem(504, "outcome-unknown");
+}
+
+#[actix_web::test]
+async fn where_a_failure_cannot_be_rehearsed_the_header_is_refused() {
+    let sandbox = SandboxProcess::start();
+    for path in ["/systems", "/systems/itsm", "/operations"] {
+        let refused = sandbox.client.get(path).header("Sandbox-Fault", "busy").send().await;
+        let problem = refused.assert_problem(400, "malformed-request");
+        assert!(problem.text.contains("/records/{system}"), "{}", problem.text);
+    }
+    let read = sandbox.client.get(&facility()).header("Sandbox-Fault", "Busy!").send().await;
+    read.assert_problem(400, "malformed-request");
+}
+
+#[actix_web::test]
+async fn a_conflict_can_be_rehearsed_in_any_spelling_of_an_id() {
+    let sandbox = SandboxProcess::start();
+    let upper = matrix42::FACILITY_ID.to_uppercase();
+    for (path, fields) in [
+        (format!("/records/itsm/{}:{upper}", matrix42::CATEGORY_CLASS), json!({ "Description": "mine" })),
+        (format!("/models/asset/itsm/{upper}"), json!({ "name": "mine" })),
+    ] {
+        let tag = sandbox.get(&path).await.assert_status(200).etag().to_owned();
+        let refused = sandbox.patch(&path, &tag, "conflict").fields(&fields).send().await;
+        refused.assert_problem(412, "precondition-failed");
+    }
+}
+
+#[actix_web::test]
 async fn outside_the_sandbox_the_header_has_no_meaning() {
     let gateway = TestEnv::start(&MATRIX42);
     let read = gateway.read(MATRIX42.key).header("Sandbox-Fault", "quota").send().await;

@@ -23,7 +23,7 @@ async fn health_reports_the_circuit_the_last_results_and_the_token_expiry() {
     let env =
         TestEnv::start_with(&MATRIX42, |config| config.every_system("circuit_failures", 2).every_system("retries", 0));
     let fresh = json!({
-        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "key_expires": null, "in_flight": 1, "queued": 0,
+        "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "key_expires": null, "in_flight": 0, "queued": 0, "writes_unknown": 0, "oldest_unknown": null,
     });
     assert_eq!(read_system(&env).await["health"], fresh);
 

@@ -262,9 +262,12 @@ async function probeAndResolve(id) {
   await page.getByRole('button', { name: 'Check again now' }).click();
   await page.getByRole('heading', { name: 'Operation applied' }).waitFor();
   // Others have written the record since: only a person can decide.
-  await page.goto(`${setup.keys}/console/#/operations?unresolved=yes`);
+  await page.goto(`${setup.keys}/console/#/`);
+  await page.getByRole('link', { name: /^1, the oldest for/ }).click();
   await page.getByRole('link', { name: id }).click();
   await page.getByRole('heading', { name: 'Resolve it' }).waitFor();
+  await page.getByRole('button', { name: 'Check again now' }).click();
+  await page.getByText(/^Checked: the record does not show/).waitFor();
   await page.getByLabel('has applied the write').check();
   await page.getByLabel(/What you have seen/).fill('the vendor shows it');
   await page.getByRole('button', { name: 'Resolve' }).click();

@@ -7,6 +7,7 @@ const POLL = 2_000;
 /** How often, and how long at most, the page looks for the result of a check. */
 const CHECK_POLL = 300;
 const CHECK_TIME = 12_000;
+const NOT_FOUND_OUT = 'Checked: the record does not show whether the write was applied. Compare it with the vendor and resolve it below.';
 /** How long a write may run before a person may decide it, in milliseconds. */
 const DECIDABLE_AFTER = 60_000;
 
@@ -89,7 +90,7 @@ function ledgerPart(page) {
   ];
 }
 
-/** Has the write checked once more, and waits for what is found. */
+/** Has the write checked once more, and waits for what is found. Returns whether something was. */
 async function checkAgain(shown, path, signal) {
   await request('POST', `${path}/settle`, {});
   const until = Date.now() + CHECK_TIME;
@@ -97,7 +98,8 @@ async function checkAgain(shown, path, signal) {
   do {
     await new Promise((resolve) => setTimeout(resolve, CHECK_POLL));
     now = await get(path, {}, signal);
-  } while (now.state === shown.state && Date.now() < until);
+  } while (now.state === shown.state && Date.now() < until && !signal.aborted);
+  return now.state !== shown.state;
 }
 
 function decisionPart(shown, path, signal, reload) {
@@ -106,8 +108,10 @@ function decisionPart(shown, path, signal, reload) {
   const status = el('div', {});
   const attempt = async (action) => {
     try {
-      await action();
-      if (!signal.aborted) reload();
+      const isChanged = await action();
+      if (signal.aborted) return;
+      if (isChanged === false) status.replaceChildren(notice('', NOT_FOUND_OUT));
+      else reload();
     } catch (error) {
       status.replaceChildren(notice('bad', error.message, ' ', problemLink(error.name)));
     }

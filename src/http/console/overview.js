@@ -26,18 +26,18 @@ export async function overview({ signal }) {
 }
 
 async function fill(holder, signal) {
-  const unresolved = (word) => getIfAllowed('operations', { state: word, order: 'asc', limit: MAX_LISTED }, signal);
-  const [systems, status, running, unknown] = await Promise.all([
-    get('systems', {}, signal), getIfAllowed('status', {}, signal), unresolved('running'), unresolved('unknown'),
+  const listed = { state: 'running', order: 'asc', limit: MAX_LISTED };
+  const [systems, status, running] = await Promise.all([
+    get('systems', {}, signal), getIfAllowed('status', {}, signal), getIfAllowed('operations', listed, signal),
   ]);
-  const cards = systems.items.map((system) => card(system, running, unknown));
+  const cards = systems.items.map((system) => card(system, running));
   const none = 'You have no permission on any system.';
   holder.replaceChildren(
     el('ul', { class: 'cards' }, cards), ...(cards.length ? [] : [el('p', { class: 'quiet' }, none)]),
     ...gateway(status));
 }
 
-function card(system, running, unknown) {
+function card(system, running) {
   const { health = {} } = system;
   const failed = health.last_failure;
   return el('li', { class: 'card' },
@@ -48,20 +48,28 @@ function card(system, running, unknown) {
       ['Last success', health.last_success ? time(health.last_success) : '–'],
       ['Last failure', failed ? [time(failed.at), ': ', failed.reason] : '–'],
       ['Token until', health.token_expires ? time(health.token_expires) : undefined],
-      ['Running', writes(system.name, 'running', running)],
-      ['Unknown', writes(system.name, 'unknown', unknown)],
+      ['Key until', health.key_expires ? time(health.key_expires) : undefined],
+      ['Running', runningWrites(system.name, running)],
+      ['Outcome unknown', unknownWrites(system.name, health)],
       ['Schemas', words(system.schemas)],
     ]));
 }
 
-/** How many writes of a system are in a state, and since when. */
-function writes(system, word, page) {
+/** How many writes have an unknown outcome, and since when: the metric writes_unknown. */
+function unknownWrites(system, { writes_unknown: number, oldest_unknown: oldest }) {
+  if (!number) return String(number ?? 0);
+  const text = oldest ? `${number}, the oldest for ${age(oldest)}` : String(number);
+  return pageLink(text, 'operations', { system, unresolved: 'yes' });
+}
+
+/** How many writes of a system run, and since when. */
+function runningWrites(system, page) {
   if (!page) return undefined;
   const found = page.items.filter((operation) => operation.system === system);
   const number = page.next ? `${found.length}+` : found.length;
   if (!found.length) return String(number);
   const text = `${number}, the oldest for ${age(found[0].started_at)}`;
-  return pageLink(text, 'operations', { system, state: word });
+  return pageLink(text, 'operations', { system, state: 'running' });
 }
 
 function words(value) {

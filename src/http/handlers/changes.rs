@@ -84,19 +84,21 @@ impl Feed {
             scope: parts.into(),
             retention: context.api().limits.changes_retention,
         };
-        let since = params.get("since");
-        feed.start = match last_event_id(context.headers())?.or(since) {
-            None | Some("first") => ChangeStart::First,
-            Some("now") => ChangeStart::Now,
-            Some(cursor) => ChangeStart::After(feed.position_of(cursor)?),
+        let since = params.get("since").map(|since| ("since", since));
+        let last_event_id = last_event_id(context.headers())?.map(|id| ("Last-Event-ID", id));
+        feed.start = match last_event_id.or(since) {
+            None | Some((_, "first")) => ChangeStart::First,
+            Some((_, "now")) => ChangeStart::Now,
+            Some((name, cursor)) => ChangeStart::After(feed.position_of(name, cursor)?),
         };
         Ok(feed)
     }
 
-    fn position_of(&self, cursor: &str) -> Result<i64, Problem> {
+    /// `name` is the parameter or header that holds the cursor.
+    fn position_of(&self, name: &str, cursor: &str) -> Result<i64, Problem> {
         let position = ChangeEvent::decode_cursor(&self.scope, cursor);
-        let detail = "since must be first, now, or `next` or an event's id of the same query, unchanged";
-        position.ok_or_else(|| ProblemKind::MalformedRequest.with_detail(detail))
+        let detail = || format!("{name} must be first, now, or `next` or an event's id of the same query, unchanged");
+        position.ok_or_else(|| ProblemKind::MalformedRequest.with_detail(detail()))
     }
 
     async fn read(&self, context: &RequestContext, start: ChangeStart) -> Result<ChangeRead, Problem> {

@@ -72,7 +72,7 @@ fn state_of(system: &System) -> (&'static str, &'static str) {
     let health = system.transport.health();
     match health.circuit {
         CircuitState::Open => ("bad", "failing"),
-        CircuitState::HalfOpen => ("warn", "being probed"),
+        CircuitState::HalfOpen => ("warn", "half-open"),
         CircuitState::Closed if health.last_success.is_none() => ("quiet", "not called yet"),
         CircuitState::Closed => ("good", "works"),
     }

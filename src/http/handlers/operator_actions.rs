@@ -28,7 +28,7 @@ pub(in crate::http) struct VerdictBody {
     /// The state in which the operation ends.
     #[schema(example = "applied")]
     state: ResolvedState,
-    /// Why: 1 to 500 characters. The ledger has only its hash.
+    /// Why: 1 to 500 characters, not blanks alone. The ledger has only its hash.
     #[schema(min_length = 1, max_length = 500, example = "Seen in the vendor's own user interface.")]
     note: String,
 }
@@ -94,8 +94,7 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
                 .into())
         }
         VerdictResult::Ended | VerdictResult::NotFound => {
-            let detail = "the operation has ended in another way meanwhile";
-            Err(ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id).into())
+            Err(has_ended(&find_operation(&context, &operation.id).await?).into())
         }
     }
 }
@@ -122,6 +121,18 @@ fn in_progress(detail: &str, operation: &Operation) -> Problem {
     ProblemKind::OperationInProgress.with_detail(detail).operation(&operation.id).system(&operation.system)
 }
 
+/// 409: how the operation has ended.
+fn has_ended(operation: &Operation) -> Problem {
+    let state = operation.state.as_str();
+    let detail = match &operation.resolved_by {
+        Some(person) => format!("{person} has resolved this operation as {state} already"),
+        None => format!(
+            "the gateway has found the outcome of this write itself: it is {state}, so nothing is to be resolved"
+        ),
+    };
+    ProblemKind::OperationEnded.with_detail(detail).operation(&operation.id)
+}
+
 fn respond(status: StatusCode, operation: &Operation) -> HttpResponse {
     let mut response = response::no_store_json(status, response::to_json(operation));
     if status == StatusCode::ACCEPTED {
@@ -146,16 +157,26 @@ fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
         Some("not-applied") => Some(OperationState::NotApplied),
         _ => None,
     };
-    let text = note.as_ref().and_then(Value::as_str).filter(|text| (1..=MAX_NOTE).contains(&text.chars().count()));
+    let text = note.as_ref().and_then(Value::as_str).filter(|text| is_note(text));
     let mut errors = Vec::new();
     if parsed.is_none() {
         errors.push(FieldError::new("/state", "must be \"applied\" or \"not-applied\""));
     }
     if text.is_none() {
-        errors.push(FieldError::new("/note", "must be a text of 1 to 500 characters"));
+        errors.push(FieldError::new(
+            "/note",
+            "must be a text of 1 to 500 characters, not blanks alone, without control characters",
+        ));
     }
     match (parsed, text) {
         (Some(state), Some(note)) => Ok((state, note.to_owned())),
         _ => Err(ProblemKind::Rejected.with_detail("the body has no valid verdict").errors(errors)),
     }
+}
+
+/// Whether a person can read it later.
+fn is_note(text: &str) -> bool {
+    let is_short = (1..=MAX_NOTE).contains(&text.chars().count());
+    let is_visible = text.chars().any(|c| !c.is_whitespace());
+    is_short && is_visible && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))
 }

@@ -13,6 +13,7 @@ use crate::http::headers::accept;
 use crate::http::openapi::{SystemPath, sample_collection, system_document};
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::ApiState;
+use crate::metrics::Metrics;
 use crate::problem::ProblemKind;
 use crate::record::{Action, format_time};
 use crate::system::{Guarantee, System};
@@ -129,8 +130,8 @@ struct SystemLoss {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct SystemHealth {
     /// `closed`: vendor requests are sent; `open`: several have failed in a row, and callers get
-    /// 503 without one; `half-open`: one vendor request is testing whether the vendor
-    /// works again.
+    /// 503 without one; `half-open`: the next vendor request, or the one under way, tests whether the
+    /// vendor works again.
     #[schema(example = "closed")]
     circuit: &'static str,
     /// When a vendor request last showed that the vendor works; null if none has yet.
@@ -144,10 +145,16 @@ struct SystemHealth {
     /// When the gateway's key of the system expires; null where the key does not say so.
     #[schema(format = "date-time")]
     key_expires: Option<String>,
-    /// The requests to this system in progress, this one included if it names the system.
+    /// The requests to this system in progress, without this one.
     in_flight: i64,
     /// The vendor requests that wait for a free slot.
     queued: i64,
+    /// The writes whose outcome is not known: those being reconciled, and those that ended
+    /// `unknown` and that nobody has resolved.
+    writes_unknown: i64,
+    /// When the oldest of these writes began; null without one.
+    #[schema(format = "date-time")]
+    oldest_unknown: Option<String>,
 }
 
 /// A vendor request that failed.
@@ -178,7 +185,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let caller = context.caller()?;
     let visible = context.api().systems.iter().filter(|system| caller.can_anything(system.name.as_str()));
-    let items = visible.map(|system| system_view(context.api(), system)).collect();
+    let items = visible.map(|system| system_view(context.api(), system, false)).collect();
     preconditions.respond(response::to_json(&SystemList { items }), None, None)
 }
 
@@ -196,7 +203,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
-    preconditions.respond(response::to_json(&system_view(context.api(), system)), None, None)
+    preconditions.respond(response::to_json(&system_view(context.api(), system, true)), None, None)
 }
 
 /// `GET` and `HEAD /systems/{system}/openapi.json`.
@@ -221,7 +228,8 @@ pub(in crate::http) async fn openapi_json(context: RequestContext) -> HandlerRes
     preconditions.respond(text.into(), None, None)
 }
 
-fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
+/// `counts_itself`: whether the request that reads it is one of those in flight.
+fn system_view<'s>(api: &ApiState, system: &'s Arc<System>, counts_itself: bool) -> SystemView<'s> {
     let capabilities = system.adapter.capabilities();
     // Without a collection, as the vendor does in most.
     let collection = system.policy.collection.as_deref().unwrap_or_default();
@@ -242,7 +250,7 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>) -> SystemView<'s> {
         filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(SystemLoss::from).collect(),
         on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
-        health: SystemHealth::new(system, api.metrics.load(system.index)),
+        health: SystemHealth::new(system, &api.metrics, counts_itself),
         validation: system.policy.validate.as_str(),
         schemas: system.catalog.health().into(),
     }
@@ -263,11 +271,17 @@ impl From<&DataLoss> for SystemLoss {
 }
 
 impl SystemHealth {
-    fn new(system: &System, (in_flight, queued): (i64, i64)) -> Self {
+    /// `counts_itself`: whether the request that reads it is one of those in flight.
+    fn new(system: &System, metrics: &Metrics, counts_itself: bool) -> Self {
         let health = system.transport.health();
+        let (in_flight, queued) = metrics.load(system.index);
+        let unknown = metrics.unknown_writes(system.index);
+        let oldest = unknown.oldest.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
         Self {
-            in_flight,
+            in_flight: in_flight - i64::from(counts_itself),
             queued,
+            writes_unknown: unknown.total(),
+            oldest_unknown: oldest.map(format_time),
             circuit: health.circuit.as_str(),
             last_success: health.last_success.and_then(timestamp),
             last_failure: health.last_failure.map(SystemFailure::from),

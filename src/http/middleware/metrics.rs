@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 
-use crate::http::access_log::AccessLine;
+use crate::http::access_log::{AccessLine, LoggedStream};
 use crate::http::request_state::RequestState;
 use crate::metrics::RequestOutcome;
 use crate::problem::ProblemKind;
@@ -40,7 +40,12 @@ pub(in crate::http) async fn record_metrics(
     if let Some(mut span) = guard.state.take_span() {
         span.set_response(response.status().as_u16(), problem.map(ProblemKind::as_str));
     }
-    Ok(response)
+    let is_stream = matches!(response.response().body().size(), BodySize::Stream);
+    let Some(method) = guard.method.take_if(|_| is_stream) else { return Ok(response) };
+    let mut line = AccessLine::new(&guard.state, method);
+    line.status = guard.status;
+    line.outcome = guard.outcome.map_or(line.outcome, RequestOutcome::as_str);
+    Ok(response.map_body(|_, body| BoxBody::new(LoggedStream { body, line, bytes: 0 })))
 }
 
 /// Ends a request's metrics however it ends. A request whose caller disconnects has no outcome and
@@ -60,9 +65,11 @@ impl Drop for MetricsGuard {
         if !state.has_begun() {
             return;
         }
-        if let Some(method) = &self.method {
-            let outcome = self.outcome.map_or("disconnected", RequestOutcome::as_str);
-            AccessLine { method, status: self.status, outcome, bytes: self.bytes }.log(state);
+        if let Some(method) = self.method.take() {
+            let mut line = AccessLine::new(state, method);
+            (line.status, line.bytes) = (self.status, self.bytes);
+            line.outcome = self.outcome.map_or(line.outcome, RequestOutcome::as_str);
+            line.log();
         }
         let (metrics, system) = (&state.api.metrics, state.system().map(|system| system.index));
         metrics.in_flight(system, -1);

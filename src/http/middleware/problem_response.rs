@@ -90,12 +90,17 @@ fn problem_page(response: &mut HttpResponseBuilder, problem: &Problem, state: &R
     let body = format!(
         "<p>{}</p><p>{}</p><p><a href=\"{url}/problems/{name}\">{name}</a>, status {}, request <code>{}</code></p>",
         escape_html(&problem.detail),
-        inline_code_html(spec.remedy),
+        link_docs(inline_code_html(spec.remedy), url),
         spec.status,
         escape_html(&state.request_id.0),
         name = spec.name,
     );
     html_response(response.insert_header((VARY, "Accept")), spec.title, Some(url), &body)
+}
+
+/// A link where the text names the page that lists the API.
+fn link_docs(html: String, url: &str) -> String {
+    html.replace("<code>/docs/</code>", &format!("<a href=\"{url}/docs/\"><code>/docs/</code></a>"))
 }
 
 /// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is

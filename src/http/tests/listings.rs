@@ -92,7 +92,7 @@ async fn a_system_resource_lists_its_capabilities() {
     assert!(shown["guarantee"]["update"].is_null());
     let health = json!({
         "circuit": "closed", "last_success": null, "last_failure": null, "token_expires": null, "key_expires": null,
-        "in_flight": 1, "queued": 0,
+        "in_flight": 0, "queued": 0, "writes_unknown": 0, "oldest_unknown": null,
     });
     assert_eq!(shown["health"], health);
     let all = api.send(admin_request("GET", "/systems")).await;

@@ -7,7 +7,7 @@ use super::Journal;
 use crate::journal::command::Command;
 use crate::journal::error::{DbError, JournalError};
 use crate::journal::ledger::LedgerEntry;
-use crate::journal::model::{IdempotencyClaim, IdempotencyState};
+use crate::journal::model::{IdempotencyClaim, IdempotencyState, UnknownWrites};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
 use crate::journal::row_decoding::{SELECT_KEYS, idempotency_row};
 use crate::journal::sql::{SqlValue, operation_uuid, replace_nul};
@@ -237,6 +237,21 @@ impl Journal {
             async move { reader.select(statement, &params).await }
         });
         Ok(!rows.await?.is_empty())
+    }
+
+    /// The writes of each system whose outcome is not known, but for the number of those that this
+    /// instance reconciles itself. A system without one is not listed.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn unknown_writes(&self) -> Result<Vec<UnknownWrites>, JournalError> {
+        let shared = &self.inner.shared;
+        let (instance, cutoff_ms) = (shared.instance.clone(), shared.retention_cutoff_ms());
+        self.read(move |reader| {
+            let instance = instance.clone();
+            async move { operations::unknown_writes(&reader, &instance, cutoff_ms).await }
+        })
+        .await
     }
 
     /// How many running operations stay unresolved if this process ends: with SQLite all, on

@@ -75,3 +75,18 @@ async fn no_filter_of_a_list_walks_through_a_table() {
         }
     }
 }
+
+#[tokio::test]
+async fn counting_unresolved_writes_walks_through_no_table() {
+    for database in test_databases().await {
+        let _journal = database.open().await;
+        fill(&database).await;
+        let statement = operations::SELECT_UNKNOWN_WRITES.replace("?1", "'i'").replace("?2", "1000");
+        let steps = plan(&database, &statement).await;
+        let is_walk = |step: &String| {
+            let scans = ["SCAN l", "SCAN d", "Seq Scan on ledger", "Seq Scan on operation_detail"];
+            scans.iter().any(|scan| step.contains(scan))
+        };
+        assert!(!steps.is_empty() && !steps.iter().any(is_walk), "{steps:#?}");
+    }
+}

@@ -86,6 +86,38 @@ async fn a_person_ends_an_operation_that_is_unknown() {
 }
 
 #[tokio::test]
+async fn what_ended_unknown_counts_for_its_system_until_it_is_resolved() {
+    for database in test_databases().await {
+        let store = database.open().await;
+        assert_eq!(store.unknown_writes().await, Ok(Vec::new()));
+        let (first, second, running) = (intent("A:1"), intent("A:2"), intent("A:3"));
+        for write in [&first, &second, &running] {
+            begin(&store, write).await;
+        }
+        store.finish(unknown_outcome(&first.operation)).await.expect("finished");
+        store.finish(unknown_outcome(&second.operation)).await.expect("finished");
+        let counts = async || {
+            let found = store.unknown_writes().await.expect("read");
+            found
+                .into_iter()
+                .map(|writes| (writes.system, writes.reconciled_by_others, writes.ended))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts().await, [("crm".to_owned(), 0, 2)]);
+        let verdict_on = |write: &Intent| verdict(&write.operation, OperationState::Applied);
+        assert_eq!(store.record_verdict(verdict_on(&first)).await, Ok(VerdictResult::Recorded));
+        assert_eq!(counts().await, [("crm".to_owned(), 0, 1)]);
+        // The own one is counted without the store; another replica sees it.
+        store.save_interim_outcome(&running.operation, InterimResponse::Unknown, "{}".into()).await.expect("saved");
+        assert_eq!(counts().await, [("crm".to_owned(), 0, 1)]);
+        if database.is_shared {
+            let other = database.open().await.unknown_writes().await.expect("read");
+            assert_eq!((other[0].reconciled_by_others, other[0].ended), (1, 1));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_person_ends_a_long_running_operation_and_frees_its_record() {
     for database in test_databases().await {
         let store = database.open().await;

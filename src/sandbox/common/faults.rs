@@ -99,6 +99,10 @@ struct FaultRule {
     skip: u32,
     /// `None` = until it is removed.
     remaining: Option<u32>,
+    /// The trace id of the requests that it applies to; `None` = all.
+    trace: Option<String>,
+    /// Whether the vendor responds to no request of the trace from the first use on.
+    then_hangs: bool,
 }
 
 /// The faults of one fake vendor. The oldest that matches a request applies to it.
@@ -137,8 +141,28 @@ impl Faults {
         if times == Some(0) {
             return;
         }
+        let rule = FaultRule { call: call.into(), fault, skip, remaining: times, trace: None, then_hangs: false };
+        self.push(rule);
+    }
+
+    /// The fault applies to every request of this kind in a trace, until
+    /// [`Faults::clear_trace`]. With `then_hangs` the vendor responds to no request of the trace
+    /// from the first use on.
+    pub fn add_to_trace(&self, trace: &str, call: impl Into<Option<CallKind>>, fault: InjectedFault, then_hangs: bool) {
+        let trace = Some(trace.to_owned());
+        self.push(FaultRule { call: call.into(), fault, skip: 0, remaining: None, trace, then_hangs });
+    }
+
+    /// Removes the faults of a trace.
+    pub fn clear_trace(&self, trace: &str) {
         let mut rules = lock(&self.rules);
-        rules.push(FaultRule { call: call.into(), fault, skip, remaining: times });
+        rules.retain(|rule| rule.trace.as_deref() != Some(trace));
+        self.has_rules.store(!rules.is_empty(), Ordering::Release);
+    }
+
+    fn push(&self, rule: FaultRule) {
+        let mut rules = lock(&self.rules);
+        rules.push(rule);
         self.has_rules.store(true, Ordering::Release);
     }
 
@@ -160,22 +184,32 @@ impl Faults {
         self.releases.subscribe()
     }
 
-    /// Returns the fault for a request of this kind and counts it as used.
-    pub(super) fn next_for(&self, call: CallKind) -> Option<InjectedFault> {
+    /// Returns the fault for a request of this kind, in the trace of its `traceparent`, and counts it
+    /// as used.
+    pub(super) fn next_for(&self, call: CallKind, traceparent: Option<&str>) -> Option<InjectedFault> {
         if !self.has_rules.load(Ordering::Acquire) {
             return None;
         }
         let mut rules = lock(&self.rules);
-        let mut found = None;
-        for rule in rules.iter_mut().filter(|rule| rule.call.is_none_or(|kind| kind == call)) {
+        let trace = traceparent.and_then(|value| value.split('-').nth(1));
+        let applies = |rule: &FaultRule| {
+            rule.call.is_none_or(|kind| kind == call) && (rule.trace.is_none() || rule.trace.as_deref() == trace)
+        };
+        let (mut found, mut hanging) = (None, None);
+        for rule in rules.iter_mut().filter(|rule| applies(rule)) {
             if rule.skip > 0 {
                 rule.skip -= 1;
                 continue;
             }
             rule.remaining = rule.remaining.map(|times| times.saturating_sub(1));
             found = Some(rule.fault.clone());
+            if std::mem::take(&mut rule.then_hangs) {
+                let (call, fault) = (None, InjectedFault::Hang);
+                hanging = Some(FaultRule { call, fault, skip: 0, remaining: None, ..rule.clone() });
+            }
             break;
         }
+        rules.extend(hanging);
         rules.retain(|rule| rule.remaining != Some(0));
         self.has_rules.store(!rules.is_empty(), Ordering::Release);
         found

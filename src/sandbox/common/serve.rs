@@ -35,7 +35,7 @@ pub(super) async fn handle<M: VendorModel>(
     let call = context.state.call_kind(&fake_request);
     // Subscribed before the request is logged: a test may release it as soon as the log shows it.
     let releases = context.faults.subscribe_to_releases();
-    let fault = context.faults.next_for(call);
+    let fault = context.faults.next_for(call, fake_request.header("traceparent"));
     context.log.record(call, &fake_request);
     match fault {
         None => context.state.respond(&fake_request).into_response(),

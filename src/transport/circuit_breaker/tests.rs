@@ -119,6 +119,27 @@ async fn exactly_one_probe_passes_and_its_success_closes_the_circuit() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_becomes_half_open_without_a_request() {
+    let (breaker, metrics) = breaker(ScriptedLayer::new([VendorErrorKind::ConnectionLost; 3].map(err_kind)));
+    for _ in 0..3 {
+        let _ = read(&breaker).await;
+    }
+    advance(Duration::from_millis(9_999)).await;
+    assert_eq!(state(&breaker), CircuitState::Open);
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(state(&breaker), CircuitState::HalfOpen);
+    assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 1);
+    assert_eq!(breaker.inner.call_count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_without_a_text_has_the_word_of_the_metrics() {
+    let (breaker, _) = breaker(ScriptedLayer::new([err_kind(VendorErrorKind::ServerError)]));
+    let _ = read(&breaker).await;
+    assert_eq!(breaker.circuit.health().2.map(|last| last.reason).as_deref(), Some("vendor_error"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_probe_reopens_the_circuit_for_the_full_duration() {
     let (breaker, _) = breaker(ScriptedLayer::new([VendorErrorKind::ConnectionLost; 4].map(err_kind)));
     for _ in 0..3 {
@@ -142,7 +163,7 @@ async fn a_cancelled_probe_lets_the_next_call_probe() {
     }
     advance(OPEN_FOR).await;
     assert!(timeout(Duration::from_millis(10), read(&breaker)).await.is_err());
-    assert_eq!(state(&breaker), CircuitState::Open);
+    assert_eq!(state(&breaker), CircuitState::HalfOpen);
     assert!(read(&breaker).await.is_ok());
     assert_eq!(state(&breaker), CircuitState::Closed);
 }
