@@ -13,6 +13,7 @@ for_each_vendor_with!(schemas:
     a_schema_that_hangs_delays_a_write_by_two_seconds_at_most,
     many_writers_at_a_cold_cache_cause_one_schema_call,
     a_tagged_patch_is_one_call_once_the_schema_is_known,
+    a_failing_schema_endpoint_stops_no_other_request,
 );
 
 async fn unavailable_count(env: &TestEnv) -> u64 {
@@ -77,6 +78,27 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     let readings = 1 + usize::try_from(begun.elapsed().as_secs()).unwrap();
     let calls = env.call_count(CallKind::Schema);
     assert!((1..=readings * one_reading(fixture).await).contains(&calls), "{calls} calls in {:?}", begun.elapsed());
+}
+
+/// The schema is known at first, and a mistyped write a second asks for it again.
+async fn a_failing_schema_endpoint_stops_no_other_request(fixture: &'static VendorFixture) {
+    for fault in [InjectedFault::status(500), InjectedFault::Hang] {
+        let env = TestEnv::start(fixture);
+        let tag = env.current_etag(fixture.key).await;
+        env.set_text(fixture.key, &tag, "first").send().await.assert_status(fixture.patch_status);
+        env.faults().always(CallKind::Schema, fault);
+        for round in 0..3 {
+            tokio::time::sleep(Duration::from_millis(1050)).await;
+            let tag = env.current_etag(fixture.key).await;
+            env.patch(fixture.key).if_match(&tag).fields(&json!({ "Unheard": round })).send().await;
+            env.get(&format!("/systems/{}/collections", fixture.system)).send().await;
+            let tag = env.current_etag(fixture.key).await;
+            let good = env.set_text(fixture.key, &tag, &format!("good {round}")).send().await;
+            good.assert_status(fixture.patch_status);
+        }
+        let health = env.get(&format!("/systems/{}", fixture.system)).send().await.json();
+        assert_eq!(health["health"]["circuit"], "closed", "{health}");
+    }
 }
 
 async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static VendorFixture) {
