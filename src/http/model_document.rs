@@ -9,6 +9,9 @@ use crate::record::{JsonObjectWriter, RawJson, RawObject, RecordId, Warning, wri
 use crate::system::RecordView;
 use crate::writes::PreviewChange;
 
+/// The code of a warning that only documents of models have.
+pub(super) const UNMAPPED_VALUE: &str = "unmapped-value";
+
 /// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum VendorPart {
@@ -128,7 +131,7 @@ fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<It
 fn unmapped_warnings(map: &SystemMap, unreadable: &[(usize, String)]) -> Vec<Value> {
     let warning = |(entry, why): (&MapEntry, &String)| {
         let mut warning = Map::new();
-        warning.insert("code".to_owned(), "unmapped-value".into());
+        warning.insert("code".to_owned(), UNMAPPED_VALUE.into());
         warning.insert("pointer".to_owned(), entry.pointer().into());
         warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
         warning.insert("detail".to_owned(), why.as_str().into());
