@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor_with};
+use crate::support::{DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor_with};
 
 for_each_vendor_with!(schemas:
     a_write_continues_without_a_schema,
@@ -109,6 +109,17 @@ async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static V
     let tag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &tag, "second").send().await.assert_status(204);
     assert_eq!((env.call_count(CallKind::Schema), env.requests().len()), (0, 1));
+}
+
+#[actix_web::test]
+async fn a_schema_without_fields_refuses_nothing() {
+    for (fixture, body, skip) in [(&PRETECTUM, r#"{"name":"x","fields":[]}"#, 0), (&DATAVERSE, r#"{"value":[]}"#, 1)] {
+        let env = TestEnv::start(fixture);
+        env.faults().add(CallKind::Schema, InjectedFault::json(200, body), skip, None);
+        let tag = env.current_etag(fixture.key).await;
+        env.set_text(fixture.key, &tag, "mine").send().await.assert_status(fixture.patch_status);
+        assert_eq!(unavailable_count(&env).await, 1);
+    }
 }
 
 #[actix_web::test]
