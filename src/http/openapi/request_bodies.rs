@@ -52,7 +52,7 @@ pub(crate) struct PatchOperation {
 #[schema(as = Batch)]
 pub(crate) struct BatchBody {
     /// `stop`: after the first failure no further item begins. Default `continue`.
-    #[schema(nullable = false, inline)]
+    #[schema(nullable = false)]
     on_failure: Option<OnFailure>,
     /// How many items run at once; `batch_concurrency` limits it further.
     #[schema(nullable = false, minimum = 1, maximum = 32, default = 8)]
@@ -98,7 +98,6 @@ pub(crate) struct BatchItemBody {
     #[schema(nullable = false, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     id: Option<String>,
     /// The method.
-    #[schema(inline)]
     method: ItemMethod,
     /// A path of `/records/...` or `/models/...`, without a query. `{x}` instead of the id is the
     /// record of item x.
@@ -161,7 +160,6 @@ pub(crate) struct StoredBatch {
     /// Its id.
     id: String,
     /// `running`, `done` or `cancelled`.
-    #[schema(inline)]
     state: BatchPhase,
     /// The name of the caller.
     caller: String,
