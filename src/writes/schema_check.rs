@@ -89,7 +89,7 @@ fn has_doubts(schema: &CollectionSchema, op: &WriteOp) -> bool {
             Some(members) => schema.has_doubts(members),
             None => schema.has_doubts(&RawObject::from(&patch.replaced_members())),
         },
-        // A create is answered with the record that it made.
+        // The response to a create has the record that it made.
         WriteOp::Create { .. } | WriteOp::Delete { .. } => false,
     }
 }

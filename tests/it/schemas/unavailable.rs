@@ -80,7 +80,7 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     assert!((1..=readings * one_reading(fixture).await).contains(&calls), "{calls} calls in {:?}", begun.elapsed());
 }
 
-/// The schema is known at first, and a mistyped write a second asks for it again.
+/// The schema is known at first, and one mistyped write a second needs it once more.
 async fn a_failing_schema_endpoint_stops_no_other_request(fixture: &'static VendorFixture) {
     for fault in [InjectedFault::status(500), InjectedFault::Hang] {
         let env = TestEnv::start(fixture);
