@@ -106,5 +106,8 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
 fn unmapped_words(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
     let choices = titled_choices(field).into_iter().map(|(value, _)| value);
     let plain = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    choices.filter(|value| matches!(entry.decode(Some(Cow::Borrowed(value))), Decoded::Unreadable(_))).map(plain).collect()
+    choices
+        .filter(|value| matches!(entry.decode(Some(Cow::Borrowed(value))), Decoded::Unreadable(_)))
+        .map(plain)
+        .collect()
 }

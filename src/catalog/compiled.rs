@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::certain_types::CertainTypes;
 use super::check;
+use super::doubts::Doubts;
 use super::formats::add_formats;
 use super::schema_purpose::SchemaPurpose;
 use crate::record::{FieldError, RawJson, RawObject, percent_encode, sha256};
@@ -36,6 +37,7 @@ pub struct CollectionSchema {
 struct MemberValidator {
     certain: CertainTypes,
     validator: Validator,
+    doubts: Doubts,
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -57,7 +59,8 @@ impl CollectionSchema {
             .map(|field| {
                 let property = property_of(field, purpose);
                 let certain = CertainTypes::of(&property);
-                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)? }))
+                let doubts = Doubts::of(&property);
+                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)?, doubts }))
             })
             .collect::<Result<_, String>>()?;
         Ok(Self {
@@ -98,6 +101,14 @@ impl CollectionSchema {
         self.schema.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether a text has the form that a field's values have: its pattern, where it has one.
+    #[must_use]
+    pub fn has_form(&self, field: &FieldSchema, value: &Value) -> bool {
+        let pattern = field.value.get("pattern").filter(|_| value.is_string());
+        let validator = pattern.and_then(|pattern| jsonschema::validator_for(&json!({ "pattern": pattern })).ok());
+        validator.is_none_or(|validator| validator.is_valid(value))
+    }
+
     /// What is wrong with the `fields` of a new record.
     #[must_use]
     pub fn check_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
@@ -126,7 +137,17 @@ impl CollectionSchema {
         }
     }
 
-    /// The same for parsed members.
+    /// Whether a vendor may find a value wrong that fits: its form is unusual.
+    #[must_use]
+    pub fn has_doubts(&self, members: &RawObject) -> bool {
+        let is_doubtful = |(name, value): (&str, &RawJson)| {
+            let member = self.updatable.get(name);
+            member.is_some_and(|member| !member.certain.accept(value) && member.doubts.concern(value))
+        };
+        members.iter().any(is_doubtful)
+    }
+
+    /// What is wrong with members that a patch sets, parsed.
     #[must_use]
     pub fn check_members(&self, members: Map<String, Value>) -> Vec<FieldError> {
         let value = Value::Object(members);

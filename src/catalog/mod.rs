@@ -8,6 +8,7 @@ mod cache_slot;
 mod certain_types;
 mod check;
 mod compiled;
+mod doubts;
 mod formats;
 mod reader;
 mod schema_purpose;
@@ -21,13 +22,13 @@ use tokio::time::{Instant, timeout_at};
 use cache_slot::{CacheSlot, CachedValue};
 pub use compiled::{CollectionSchema, SchemaDocument};
 pub use reader::Requester;
-use reader::{MAX_WAIT, SchemaReader};
+use reader::SchemaReader;
 pub use schema_purpose::SchemaPurpose;
 
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::trace::TraceContext;
 use crate::transport::{Priority, TransportStack};
-use crate::vendors::{Adapter, CollectionInfo, CollectionList, SchemaSource};
+use crate::vendors::{Adapter, CollectionInfo, CollectionList, MAX_DESCRIPTION_WAIT, SchemaSource};
 
 /// The most collections whose schemas are kept.
 const MAX_COLLECTIONS: u64 = 1000;
@@ -154,11 +155,16 @@ impl Catalog {
     }
 
     /// Whether the vendor's list, if it names every collection, does not name this one. A list that
-    /// cannot be read shows nothing.
+    /// cannot be read in time shows nothing.
     pub async fn lacks(&self, collection: &str, requester: Requester<'_>) -> bool {
+        let requester = for_check(requester);
         for max_age in [LIST_TTL, MAX_REFUSAL_AGE] {
-            let reading = self.listing.load((max_age, Duration::ZERO), || self.reader.read_collections(requester));
-            let Ok(Ok(list)) = timeout_at(requester.deadline, reading).await else { return false };
+            let reading = self.listing.load((max_age, FAILURE_TTL), || self.reader.read_collections(requester));
+            let Ok(list) = timeout_at(requester.deadline, reading).await else {
+                self.listing.record_failure(timeout_fault());
+                return false;
+            };
+            let Ok(list) = list else { return false };
             let list = &list.value;
             if !list.complete || list.items.iter().any(|known| known.collection == collection) {
                 return false;
@@ -222,7 +228,7 @@ impl Catalog {
         actix_web::rt::spawn(async move {
             let max_age = catalog.ttl.mul_f64(0.8);
             let trace = TraceContext::new_root();
-            let deadline = Instant::now() + MAX_WAIT;
+            let deadline = Instant::now() + MAX_DESCRIPTION_WAIT;
             let requester = Requester { trace: &trace, priority, deadline };
             // The next request reads the schema itself if this fails.
             let _ = catalog.load(&collection, &slot, (max_age, FAILURE_TTL), requester).await;
@@ -231,10 +237,11 @@ impl Catalog {
     }
 }
 
-/// A check may take a quarter of the time that its request has left.
-fn for_check(requester: Requester<'_>) -> Requester<'_> {
+/// The requester as it waits for a check: at most a quarter of the time that its request has left.
+#[must_use]
+pub fn for_check(requester: Requester<'_>) -> Requester<'_> {
     let now = Instant::now();
-    let deadline = now + (requester.deadline.saturating_duration_since(now) / 4).min(MAX_WAIT);
+    let deadline = now + (requester.deadline.saturating_duration_since(now) / 4).min(MAX_DESCRIPTION_WAIT);
     Requester { deadline, ..requester }
 }
 

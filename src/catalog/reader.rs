@@ -2,7 +2,6 @@
 //! count them as its calls.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -11,10 +10,7 @@ use super::compiled::CollectionSchema;
 use crate::record::VendorError;
 use crate::transport::trace::{CallTrace, TraceContext};
 use crate::transport::{Priority, Transport, TransportStack, VendorRequest, VendorResponse};
-use crate::vendors::{Adapter, CollectionList};
-
-/// The longest that a schema may take. A quarter of a write's own deadline applies as well.
-pub(super) const MAX_WAIT: Duration = Duration::from_secs(2);
+use crate::vendors::{Adapter, CollectionList, MAX_DESCRIPTION_WAIT};
 
 /// Whose request needs a schema.
 #[derive(Clone, Copy)]
@@ -46,7 +42,7 @@ impl SchemaReader {
         requester: Requester<'_>,
     ) -> Result<CollectionSchema, VendorError> {
         // Others may wait for it longer than this request does.
-        let bounded = self.transport_for(Requester { deadline: Instant::now() + MAX_WAIT, ..requester });
+        let bounded = self.transport_for(Requester { deadline: Instant::now() + MAX_DESCRIPTION_WAIT, ..requester });
         let schema = self.adapter.schema(&bounded, collection).await?;
         CollectionSchema::compile(path, collection, schema)
             .map_err(|why| VendorError::invalid_response(why).without_effect())

@@ -86,6 +86,9 @@ pub enum Validation {
 }
 
 impl Validation {
+    /// Every word.
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::Warn, Self::Off];
+
     /// The word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -58,12 +58,20 @@ struct ChangeData<'c> {
     etag: Option<&'c str>,
     /// `gateway`: a write through this gateway.
     #[schema(example = "gateway")]
-    origin: &'static str,
+    origin: ChangeOrigin,
     /// The path of the operation.
     #[schema(format = "uri-reference")]
     operation: String,
     /// JSON Pointers to what the write changed.
     paths: &'c [String],
+}
+
+/// Who made a change.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ChangeOrigin {
+    /// A write through this gateway.
+    Gateway,
 }
 
 impl<'c> From<&'c FeedEvent> for ChangeEvent<'c> {
@@ -72,7 +80,7 @@ impl<'c> From<&'c FeedEvent> for ChangeEvent<'c> {
             specversion: "1.0",
             id: event_id(change),
             source: format!("/systems/{}", change.system),
-            type_name: format!("records-gateway.{}", change.kind.as_str()),
+            type_name: type_name(change.kind),
             subject: change.record.as_deref(),
             time: &change.at,
             sequence: format!("{:020}", change.seq),
@@ -80,7 +88,7 @@ impl<'c> From<&'c FeedEvent> for ChangeEvent<'c> {
             data: ChangeData {
                 record: change.record.as_deref().map(|record| response::record_path(&change.system, record)),
                 etag: change.etag.as_deref(),
-                origin: "gateway",
+                origin: ChangeOrigin::Gateway,
                 operation: change.operation.path(),
                 paths: &change.paths,
             },
@@ -98,6 +106,11 @@ impl ChangeEvent<'_> {
     pub(super) fn decode_cursor(scope: &[String], cursor: &str) -> Option<i64> {
         decode_cursor(&cursor_scope(scope), cursor)?.parse().ok().filter(|position| *position >= 0)
     }
+}
+
+/// The `type` of an event.
+pub(super) fn type_name(kind: ChangeType) -> String {
+    format!("records-gateway.{}", kind.as_str())
 }
 
 fn cursor_scope(scope: &[String]) -> Vec<&str> {

@@ -10,6 +10,9 @@ use crate::record::{JsonObjectWriter, RawJson, RecordId, Warning, write_json};
 use crate::system::RecordView;
 use crate::writes::PreviewChange;
 
+/// The code of a warning that only documents of models have.
+pub(super) const UNMAPPED_VALUE: &str = "unmapped-value";
+
 /// How much of the record a document shows in addition to its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum VendorPart {
@@ -96,7 +99,7 @@ fn read_only<'r>(map: &'r SystemMap, record: &'r RecordView) -> impl Iterator<It
 /// The warning of a value that the map cannot read.
 fn unmapped_warning(entry: &MapEntry, why: &str) -> Value {
     let mut warning = Map::new();
-    warning.insert("code".to_owned(), "unmapped-value".into());
+    warning.insert("code".to_owned(), UNMAPPED_VALUE.into());
     warning.insert("pointer".to_owned(), entry.pointer().into());
     warning.insert("vendor_pointer".to_owned(), entry.vendor_pointer().into());
     warning.insert("detail".to_owned(), why.into());

@@ -322,8 +322,10 @@ fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordI
             error.is_in_model = true;
         }
     }
-    if problem.detail == old_detail {
-        problem.detail = join_errors(&problem.errors);
+    // It may end with how many more errors there are.
+    let rest = problem.detail.strip_prefix(&old_detail).map(str::to_owned);
+    if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with("; and ")) {
+        problem.detail = join_errors(&problem.errors) + &rest;
     }
     for pointer in problem.changed.iter_mut().chain(&mut problem.overlap) {
         if let Some((translated, _)) = map.translate(pointer) {

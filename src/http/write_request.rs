@@ -72,19 +72,9 @@ pub(super) fn validate_patch(
     Ok(patch)
 }
 
-/// The values of a patch that cannot be written in the record's form; the schema's findings come
-/// with them.
-///
-/// # Errors
-/// 422 for values that the vendor never takes, where there are no others.
-pub(super) fn find_rejected_values(patch: &Patch, system: &System, id: &RecordId) -> Result<Vec<FieldError>, Problem> {
-    let mut rejected = patch.rejected(&|name| system.adapter.is_reserved(id.collection(), name));
-    if rejected.is_empty() {
-        system.validate_patch(patch)?;
-    } else {
-        rejected.extend(system.find_invalid_values(patch));
-    }
-    Ok(rejected)
+/// The values of a patch that can never be sent, in whatever words they are given.
+pub(super) fn find_rejected_values(patch: &Patch, system: &System, id: &RecordId) -> Vec<FieldError> {
+    patch.rejected(&|name| system.adapter.is_reserved(id.collection(), name))
 }
 
 /// The idempotency key in the headers of a write: the caller's, or the plan of a create, which

@@ -24,6 +24,9 @@ pub enum Durability {
 }
 
 impl Durability {
+    /// Every word.
+    pub const ALL: [Self; 2] = [Self::Commit, Self::Relaxed];
+
     /// The word in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -2,17 +2,19 @@
 
 use serde_json::Value;
 
-use crate::catalog::Requester;
+use crate::catalog::{CollectionSchema, Requester};
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{FieldError, ListCondition, SchemaRule, VendorErrorKind, json_pointer};
+use crate::record::{
+    FieldError, ListCondition, RawJson, SchemaRule, VendorError, VendorErrorKind, is_whole_number, json_pointer,
+};
 use crate::system::System;
-use crate::vendors::{FieldFilter, FieldSchema};
+use crate::vendors::{FieldFilter, FieldSchema, ValueForm};
 
 /// The conditions as values. Without conditions no schema is needed.
 ///
 /// # Errors
-/// `rejected` for a member that lists cannot be filtered by, and for a value of another type; the
-/// vendor's problem if the schema cannot be read.
+/// `rejected` for a member that lists cannot be filtered by, and for a value of another type or
+/// form; the vendor's problem if the schema cannot be read.
 pub(super) async fn parse(
     system: &System,
     collection: &str,
@@ -22,36 +24,68 @@ pub(super) async fn parse(
     if conditions.is_empty() {
         return Ok(Vec::new());
     }
-    let filterable = system.adapter.capabilities().filters;
-    let schema = match system.catalog.schema(collection, requester).await {
-        Ok(schema) => schema,
-        Err(fault) if fault.kind == VendorErrorKind::Unsupported => {
-            return Err(ProblemKind::Rejected.with_detail("lists of this system take no filters"));
+    let parse_by = |schema: &CollectionSchema| {
+        let parsed = conditions.iter().map(|condition| parse_condition(system, collection, schema, condition));
+        let (mut filters, mut errors) = (Vec::new(), Vec::new());
+        for one in parsed {
+            match one {
+                Ok(filter) => filters.push(filter),
+                Err(error) => errors.push(error),
+            }
         }
-        Err(fault) => return Err(system.collection_error_to_problem(&fault)),
+        if errors.is_empty() { Ok(filters) } else { Err(errors) }
     };
-    let shown = || schema.schema.fields.iter().filter(|field| field.is_shown);
-    let known = || shown().filter(|field| filterable.allows(&field.name));
-    let parse_one = |condition: &ListCondition| {
-        let name = &condition.member;
-        if let Some(field) = known().find(|field| field.name == *name) {
-            parse_value(field, &condition.spellings).map(|value| FieldFilter { field: field.name.clone(), value })
-        } else if shown().any(|field| field.name == *name) {
-            let detail = "lists of this system cannot be filtered by this member";
-            Err(FieldError::new(json_pointer("/fields", &[name]), detail).rule(SchemaRule::Unknown))
-        } else {
-            let names = known().map(|field| field.name.as_str());
-            Err(FieldError::unknown_member(name, names).rule(SchemaRule::Unknown))
-        }
+    let to_problem = |fault: VendorError| match fault.kind {
+        VendorErrorKind::Unsupported => ProblemKind::Rejected.with_detail("lists of this system take no filters"),
+        _ => system.collection_error_to_problem(&fault),
     };
-    let (mut filters, mut errors) = (Vec::new(), Vec::new());
-    for parsed in conditions.iter().map(parse_one) {
-        match parsed {
-            Ok(filter) => filters.push(filter),
-            Err(error) => errors.push(error),
-        }
+    let schema = system.catalog.schema(collection, requester).await.map_err(to_problem)?;
+    if let Ok(filters) = parse_by(&schema) {
+        return Ok(filters);
     }
-    if errors.is_empty() { Ok(filters) } else { Err(system.rejected_problem(errors)) }
+    // As with writes, only the schema of this moment refuses.
+    let schema = system.catalog.schema_for_refusal(collection, requester).await.map_err(to_problem)?;
+    parse_by(&schema).map_err(|errors| system.rejected_problem(errors))
+}
+
+/// One condition as a value of the member that it names.
+fn parse_condition(
+    system: &System,
+    collection: &str,
+    schema: &CollectionSchema,
+    condition: &ListCondition,
+) -> Result<FieldFilter, FieldError> {
+    let filterable = system.adapter.capabilities().filters;
+    let name = &condition.member;
+    let Some(field) = schema.field(name).filter(|field| field.is_shown) else {
+        let known = schema.schema.fields.iter().filter(|field| field.is_shown && filterable.allows(&field.name));
+        let names = known.map(|field| field.name.as_str());
+        return Err(FieldError::unknown_member(name, names).rule(SchemaRule::Unknown));
+    };
+    if !filterable.allows(name) {
+        let detail = "lists of this system cannot be filtered by this member";
+        return Err(FieldError::new(json_pointer("/fields", &[name]), detail).rule(SchemaRule::Unknown));
+    }
+    let value = parse_value(field, &condition.spellings)?;
+    let form_error = |detail: String| {
+        let detail = format!("lists cannot be filtered by this value; {detail}");
+        FieldError::new(json_pointer("/fields", &[name]), detail).rule(SchemaRule::Format)
+    };
+    // A text of the form of a write, such as a reference, in the form that records show.
+    let shown = system.adapter.to_read_form(collection, name, &RawJson::from(&value)).and_then(|shown| shown.value());
+    if shown.is_none() && !schema.has_form(field, &value) {
+        let pattern = field.value.get("pattern").and_then(Value::as_str).unwrap_or_default();
+        return Err(form_error(format!("it must match {pattern}")));
+    }
+    let (value, form) = (shown.unwrap_or(value), ValueForm::of(field));
+    let value = match value {
+        Value::String(text) => Value::String(form.parse(&text).ok_or_else(|| {
+            let format = field.value.get("format").and_then(Value::as_str).unwrap_or_default();
+            form_error(format!("the member has the format {format}"))
+        })?),
+        other => other,
+    };
+    Ok(FieldFilter { field: name.clone(), value, form })
 }
 
 /// The text of a condition as a value of the field. Of several spellings only one may have the
@@ -78,7 +112,13 @@ fn parse_text(types: &[&str], text: &str) -> Option<Value> {
         "true" | "false" if has("boolean") => Some(Value::Bool(text == "true")),
         // Some vendors show a flag as a number.
         "0" | "1" if has("boolean") => Some(Value::Bool(text == "1")),
-        _ if has("integer") || has("number") => serde_json::from_str::<Value>(text).ok().filter(Value::is_number),
+        _ if has("integer") || has("number") => {
+            let is_number = |value: &Value| match value {
+                Value::Number(number) => has("number") || is_whole_number(number.as_str()),
+                _ => false,
+            };
+            serde_json::from_str::<Value>(text).ok().filter(is_number)
+        }
         _ if types.is_empty() || has("string") => Some(Value::from(text)),
         _ => None,
     }

@@ -39,6 +39,12 @@ impl VendorRequestKind {
     pub const ALL: [Self; 7] =
         [Self::SignIn, Self::Read, Self::List, Self::Create, Self::Update, Self::Delete, Self::Schema];
 
+    /// Whether a ledger entry can show it: a sign-in belongs to no operation.
+    #[must_use]
+    pub fn is_logged(self) -> bool {
+        self != Self::SignIn
+    }
+
     /// Whether the call changes nothing at the vendor, so that it can be repeated.
     #[must_use]
     pub fn is_safe(self) -> bool {

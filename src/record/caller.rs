@@ -23,6 +23,9 @@ pub enum Action {
 }
 
 impl Action {
+    /// Those that write.
+    pub const WRITES: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
+
     /// The word in configuration, ledger and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -19,6 +19,12 @@ pub fn values_equal(left: &Value, right: &Value) -> bool {
     }
 }
 
+/// Whether a number is a whole one, in whatever spelling (`1`, `1.0` and `10e-1` are).
+#[must_use]
+pub fn is_whole_number(number: &str) -> bool {
+    Decimal::parse(number).is_none_or(|decimal| decimal.digits.is_empty() || decimal.exponent >= 0)
+}
+
 /// Whether two number texts stand for the same value, at any precision and without expanding an
 /// exponent.
 fn numbers_equal(left: &str, right: &str) -> bool {

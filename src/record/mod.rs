@@ -37,7 +37,7 @@ pub use cursor::{decode_cursor, encode_cursor};
 pub use diff::{FieldChange, all_applied, diff};
 pub use etag::{EntityTag, TagOrigin, Version};
 pub use id::{Key, RecordId, SystemName};
-pub use json_equal::values_equal;
+pub use json_equal::{is_whole_number, values_equal};
 pub use json_error::JsonError;
 pub use json_parse::parse_strict;
 pub use json_pointer::{

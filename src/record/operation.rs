@@ -82,6 +82,9 @@ pub enum OperationState {
 }
 
 impl OperationState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Running, Self::Applied, Self::NotApplied, Self::Unknown];
+
     /// The word in documents, in the store and in queries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -96,7 +99,7 @@ impl OperationState {
     /// The state that [`Self::as_str`] names so.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Running, Self::Applied, Self::NotApplied, Self::Unknown].into_iter().find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 }
 

@@ -106,7 +106,7 @@ pub enum Retry {
 #[schema(as = Finding)]
 pub struct FieldError {
     /// JSON Pointer into the request body (RFC 6901), such as `/fields/Email`; empty for the whole
-    /// body.
+    /// body. For a condition of a list, the member of the records that it names.
     #[schema(example = "/fields/Email")]
     pub pointer: String,
     /// What is wrong, and what would be right.

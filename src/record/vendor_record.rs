@@ -103,6 +103,19 @@ pub enum WarningCode {
     Unreadable,
 }
 
+impl WarningCode {
+    /// Every code.
+    pub const ALL: [Self; 7] = [
+        Self::InvalidField,
+        Self::NotApplied,
+        Self::Loss,
+        Self::Rebased,
+        Self::ResolvedOtherwise,
+        Self::Schema,
+        Self::Unreadable,
+    ];
+}
+
 /// What a successful response would otherwise not show.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Warning {

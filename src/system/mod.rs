@@ -24,8 +24,8 @@ use crate::catalog::Catalog;
 use crate::metrics::SystemIndex;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, EntityTag, FieldError, OperationId, Patch, PlanTag, Precondition, RawObject, RecordId, SystemName,
-    VendorError, VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
+    Action, EntityTag, FieldError, OperationId, PlanTag, Precondition, RawObject, RecordId, SystemName, VendorError,
+    VendorErrorKind, VendorRecord, Version, json_pointer, sha256,
 };
 use crate::transport::TransportStack;
 use crate::vendors::{Adapter, DataLoss};
@@ -36,6 +36,9 @@ pub fn tenant_fingerprint<'t>(parts: impl IntoIterator<Item = &'t str>) -> Strin
     let parts: Vec<&str> = parts.into_iter().collect();
     const_hex::encode(sha256([parts.join("\n").as_bytes()]))
 }
+
+/// The most errors that one response lists; its detail says how many more there are.
+const MAX_ERRORS: usize = 100;
 
 /// A configured system.
 pub struct System {
@@ -131,24 +134,15 @@ impl System {
         Err(ProblemKind::PlanRequired.with_detail(detail).system(self.name.as_str()))
     }
 
-    /// Rejects a patch that the vendor never accepts, whatever the record holds.
-    ///
-    /// # Errors
-    /// `rejected`.
-    pub fn validate_patch(&self, patch: &Patch) -> Result<(), Problem> {
-        let errors = self.find_invalid_values(patch);
-        if errors.is_empty() { Ok(()) } else { Err(self.rejected_problem(errors)) }
-    }
-
-    /// The values of a patch that the vendor never takes.
-    #[must_use]
-    pub fn find_invalid_values(&self, patch: &Patch) -> Vec<FieldError> {
-        patch.merge_members().map(|members| self.adapter.validate_patch(members)).unwrap_or_default()
-    }
-
     /// `rejected` for values that cannot be sent.
-    pub(crate) fn rejected_problem(&self, errors: Vec<FieldError>) -> Problem {
-        ProblemKind::Rejected.with_detail(join_errors(&errors)).errors(errors).system(self.name.as_str())
+    pub(crate) fn rejected_problem(&self, mut errors: Vec<FieldError>) -> Problem {
+        let hidden = errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        let mut detail = join_errors(&errors);
+        if hidden > 0 {
+            detail = format!("{detail}; and {hidden} more");
+        }
+        ProblemKind::Rejected.with_detail(detail).errors(errors).system(self.name.as_str())
     }
 
     /// The ETag of a version of one of this system's records.

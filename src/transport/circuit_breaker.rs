@@ -26,6 +26,12 @@
 //!   only, and must not cut off all the others. It is reported as the last failure.
 //! - A timeout that is the fault of a short deadline of the caller.
 //! - A rejection by the gateway's own limits: no request reached the vendor.
+//!
+//! ## Descriptions
+//!
+//! A call that reads a vendor's description of its records ([`VendorRequestKind::Schema`]) changes
+//! no state, because reads and writes work without one: it neither counts nor is it the probe. Its
+//! failure is reported as the last one. While the circuit is open it is rejected as all others.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -37,7 +43,7 @@ use super::lock::lock;
 use super::request::VendorRequest;
 use super::response::VendorResponse;
 use crate::metrics::{Metrics, SystemIndex};
-use crate::record::{Retry, VendorError, VendorErrorKind};
+use crate::record::{Retry, VendorError, VendorErrorKind, VendorRequestKind};
 
 /// The state of a circuit as `GET /systems/{system}` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +57,9 @@ pub enum CircuitState {
 }
 
 impl CircuitState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Closed, Self::HalfOpen, Self::Open];
+
     /// The word in `GET /systems/{system}`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -150,20 +159,22 @@ impl CircuitBreaker {
     }
 
     /// Admits a request, as the probe if one is due; the error is the time to wait.
-    fn try_acquire(&self) -> Result<CallPermit<'_>, Duration> {
+    fn try_acquire(&self, kind: VendorRequestKind) -> Result<CallPermit<'_>, Duration> {
         const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);
         let now = Instant::now();
+        let decides = kind != VendorRequestKind::Schema;
         let mut data = lock(&self.data);
         let is_probe = match data.state {
             State::Closed { .. } => false,
             State::HalfOpen => return Err(PROBE_RETRY_AFTER),
             State::Open { until } if now < until => return Err(until - now),
+            State::Open { .. } if !decides => false,
             State::Open { .. } => {
                 self.set_state(&mut data, State::HalfOpen);
                 true
             }
         };
-        Ok(CallPermit { circuit: self, is_probe })
+        Ok(CallPermit { circuit: self, is_probe, decides })
     }
 
     fn record(&self, is_probe: bool, sample: Sample) {
@@ -203,6 +214,8 @@ impl CircuitBreaker {
 struct CallPermit<'c> {
     circuit: &'c CircuitBreaker,
     is_probe: bool,
+    /// Whether its result may change the state of the circuit.
+    decides: bool,
 }
 
 impl CallPermit<'_> {
@@ -210,6 +223,11 @@ impl CallPermit<'_> {
         let sample = match result {
             Ok(_) => Sample::Success,
             Err(fault) => classify(fault),
+        };
+        let sample = match sample {
+            Sample::Failure(reason) if !self.decides => Sample::Inconclusive(reason),
+            Sample::Success if !self.decides => Sample::Ignored,
+            sample => sample,
         };
         self.circuit.record(self.is_probe, sample);
         self.is_probe = false;
@@ -263,7 +281,7 @@ impl<T> BreakerLayer<T> {
 
 impl<T: Layer> Layer for BreakerLayer<T> {
     async fn call(&self, request: &mut VendorRequest) -> Result<VendorResponse, VendorError> {
-        let permit = self.circuit.try_acquire().map_err(|retry_after| {
+        let permit = self.circuit.try_acquire(request.kind).map_err(|retry_after| {
             VendorError::new(VendorErrorKind::CircuitOpen)
                 .message("the circuit is open: the last requests to the vendor failed, so nothing is sent to it")
                 .retry(Retry::After(retry_after))

@@ -125,7 +125,7 @@ pub struct ListPage {
 ///
 /// - [`VendorProtocol`]: how a request is authorized and which response is which error;
 /// - [`capabilities`](Self::capabilities): what the vendor can do;
-/// - `parse_*`, `is_*`, [`validate_patch`](Self::validate_patch) and `plan_*`: pure functions that
+/// - `parse_*`, `is_*`, `validate_*` and `plan_*`: pure functions that
 ///   are called before anything is sent;
 /// - [`read`](Self::read), [`list`](Self::list) and [`find_matching`](Self::find_matching): reads,
 ///   over as many calls as the vendor needs.
@@ -229,9 +229,13 @@ pub trait Adapter: VendorProtocol {
     /// `NotFound` for an unknown collection, and every other error of the calls.
     async fn schema(&self, transport: &dyn Transport, collection: &str) -> Result<RecordSchema, VendorError>;
 
-    /// What is wrong with a merge patch of `fields`, whatever the record holds. The gateway rejects
-    /// such a patch before it reads the record.
+    /// What is wrong with a merge patch of `fields`, whatever the record holds; each error with its
+    /// rule. The gateway rejects such a patch before it reads the record, together with what the
+    /// schema shows.
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError>;
+
+    /// The same for the `fields` of a new record.
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError>;
 
     /// Looks up at the vendor what the values of a write refer to, where a plan needs it or the
     /// vendor accepts a reference to nothing. Most vendors have nothing to look up. For a create,

@@ -12,6 +12,20 @@ pub enum UpdateStyle {
     Replace,
 }
 
+impl UpdateStyle {
+    /// Every style.
+    pub const ALL: [Self; 2] = [Self::Partial, Self::Replace];
+
+    /// The word in `GET /systems/{system}`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Partial => "partial",
+            Self::Replace => "replace",
+        }
+    }
+}
+
 /// When a read shows the effect of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completion {

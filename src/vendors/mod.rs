@@ -33,9 +33,10 @@ pub use adapter::{
     Adapter, CreatedRecord, ListItem, ListPage, PlannedRequest, UpdateInput, UpdateTerms, UpdatedRecord,
 };
 pub use capabilities::{Capabilities, Completion, DataLoss, Filterable, UpdateStyle};
+pub(crate) use common::MAX_DESCRIPTION_WAIT;
 pub use common::reports_other_writer;
 pub use factory::{AdapterFactory, BASE_URL, InvalidSetting, SettingFormat, SettingSpec, Settings, VendorSamples};
-pub use filter::FieldFilter;
+pub use filter::{FieldFilter, ValueForm};
 pub use schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema, SchemaSource};
 
 /// Every vendor: a new one is a module above and a line here.

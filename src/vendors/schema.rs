@@ -14,6 +14,9 @@ pub enum SchemaSource {
 }
 
 impl SchemaSource {
+    /// Every source.
+    pub const ALL: [Self; 3] = [Self::Vendor, Self::Fixed, Self::None];
+
     /// The word in `schema_source`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -2,16 +2,22 @@
 //! the vendor would take: a refusal comes from a schema that was read a moment ago, and a write
 //! whose schema is not available continues.
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::command::{Handling, WriteOp};
 use super::write_task::WriteTask;
-use crate::catalog::CollectionSchema;
+use crate::catalog::{CollectionSchema, for_check};
 use crate::problem::Problem;
 use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule, fields_member, pointers_overlap};
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
+
+/// How long this write waits for what helps to check it.
+pub(super) fn deadline_of_lookups(task: &WriteTask<'_>) -> Instant {
+    for_check(task.context.requester()).deadline
+}
 
 /// How this write is checked.
 fn effective_validation(task: &WriteTask<'_>) -> Validation {
@@ -23,32 +29,38 @@ fn effective_validation(task: &WriteTask<'_>) -> Validation {
     }
 }
 
-/// Checks what the request alone shows.
+/// Checks what the request alone shows: the adapter's own rules, which no preference lifts, and the
+/// schema.
 ///
 /// # Errors
 /// `rejected` with everything that is wrong.
 pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
-    let Some(collection) = collection_of(&task.command.op) else { return Ok(()) };
+    let op = &task.command.op;
+    let Some(collection) = collection_of(op) else { return Ok(()) };
+    let by_adapter = find_adapter_errors(task);
     if !task.command.rejected.is_empty() {
-        return Err(Box::pin(reject(task, collection)).await);
+        return Err(Box::pin(reject(task, collection, by_adapter)).await);
     }
-    if effective_validation(task) == Validation::Off {
+    let is_off = effective_validation(task) == Validation::Off;
+    if is_off {
         task.schema.set_unchecked();
-        return Ok(());
     }
-    if task.system.catalog.source() == SchemaSource::None {
-        return Ok(());
+    if is_off || task.system.catalog.source() == SchemaSource::None {
+        return refuse(task, by_adapter);
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
         count_unchecked(task);
-        return Ok(());
+        return refuse(task, by_adapter);
     };
-    if find_errors(&schema, &task.command.op).is_empty() {
+    if by_adapter.is_empty() && find_errors(&schema, op).is_empty() {
+        if has_doubts(&schema, op) {
+            task.schema.set_doubtful();
+        }
         task.schema.set_schema(schema);
         return Ok(());
     }
-    Box::pin(check_again(task, collection)).await
+    Box::pin(check_again(task, collection, by_adapter)).await
 }
 
 /// The collection whose schema a write must fit; a DELETE has no values.
@@ -60,27 +72,58 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
     }
 }
 
+/// What the vendor's protocol cannot express, or never accepts.
+fn find_adapter_errors(task: &WriteTask<'_>) -> Vec<FieldError> {
+    let adapter = &task.system.adapter;
+    match &task.command.op {
+        WriteOp::Update { patch, .. } => match patch.merge_members() {
+            Some(members) => adapter.validate_patch(members),
+            None => adapter.validate_patch(&RawObject::from(&patch.replaced_members())),
+        },
+        WriteOp::Create { fields, .. } => adapter.validate_create(fields),
+        WriteOp::Delete { .. } => Vec::new(),
+    }
+}
+
+/// Whether the vendor may find a value wrong that fits the schema.
+fn has_doubts(schema: &CollectionSchema, op: &WriteOp) -> bool {
+    match op {
+        WriteOp::Update { patch, .. } => match patch.merge_members() {
+            Some(members) => schema.has_doubts(members),
+            None => schema.has_doubts(&RawObject::from(&patch.replaced_members())),
+        },
+        // The response to a create has the record that it made.
+        WriteOp::Create { .. } | WriteOp::Delete { .. } => false,
+    }
+}
+
 fn count_unchecked(task: &WriteTask<'_>) {
     task.services.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
 
 /// The same check with the schema of this moment.
-async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Problem> {
-    if let Some(errors) = find_for_refusal(task, collection).await {
+async fn check_again(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Result<(), Problem> {
+    let Some(errors) = find_for_refusal(task, collection).await else {
+        count_unchecked(task);
+        return refuse(task, by_adapter);
+    };
+    if by_adapter.is_empty() {
         return report(task, errors);
     }
-    count_unchecked(task);
-    Ok(())
+    refuse(task, merge_errors(&task.command.op, errors, by_adapter))
 }
 
 /// What the schema of this moment finds; `None` if it is not available.
 async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
-    let requester = task.context.requester();
-    let schema = task.system.catalog.schema_for_refusal(collection, requester).await.ok()?;
-    let mut errors = find_errors(&schema, &task.command.op);
+    let op = &task.command.op;
+    let schema = task.system.catalog.schema_for_refusal(collection, task.context.requester()).await.ok()?;
+    let mut errors = find_errors(&schema, op);
+    if has_doubts(&schema, op) {
+        task.schema.set_doubtful();
+    }
     task.schema.set_schema(schema);
-    if let WriteOp::Update { id, patch } = &task.command.op
+    if let WriteOp::Update { id, patch } = op
         && !errors.is_empty()
     {
         drop_repeated_values(task, id, patch, &mut errors).await;
@@ -88,11 +131,13 @@ async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<
     Some(errors)
 }
 
-/// The problem of a write with rejected values: these, and what the schema finds at other places.
-async fn reject(task: &WriteTask<'_>, collection: &str) -> Problem {
+/// The problem of a write with rejected values: these, and what the adapter and the schema find at
+/// other places.
+async fn reject(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Problem {
     let mut errors = task.command.rejected.clone();
     let rejected: Vec<String> = errors.iter().filter_map(record_place).collect();
-    let mut found = find_besides(task, collection).await.unwrap_or_default();
+    let by_schema = find_besides(task, collection).await.unwrap_or_default();
+    let mut found = merge_errors(&task.command.op, by_schema, by_adapter);
     found.retain(|error| rejected.iter().all(|place| !pointers_overlap(place, &error.pointer)));
     count_refusals(task, &found);
     errors.extend(found);
@@ -121,6 +166,26 @@ async fn find_besides(task: &WriteTask<'_>, collection: &str) -> Option<Vec<Fiel
 fn record_place(error: &FieldError) -> Option<String> {
     let vendor_pointer = error.vendor_pointer.as_deref().unwrap_or(&error.pointer);
     Some(["/fields", vendor_pointer.strip_prefix("/vendor")?].concat())
+}
+
+/// The errors of both, in the order of the members; at most one at a place.
+fn merge_errors(op: &WriteOp, mut errors: Vec<FieldError>, by_adapter: Vec<FieldError>) -> Vec<FieldError> {
+    let places: HashSet<String> = errors.iter().map(|error| error.pointer.clone()).collect();
+    errors.extend(by_adapter.into_iter().filter(|error| !places.contains(&error.pointer)));
+    let names: Vec<String> = match op {
+        WriteOp::Update { patch, .. } => match patch.merge_members() {
+            Some(members) => members.names().map(str::to_owned).collect(),
+            None => patch.replaced_members().keys().cloned().collect(),
+        },
+        WriteOp::Create { fields, .. } => fields.keys().cloned().collect(),
+        WriteOp::Delete { .. } => Vec::new(),
+    };
+    let positions: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+    let position = |error: &FieldError| {
+        fields_member(&error.pointer).and_then(|name| positions.get(name.as_str()).copied()).unwrap_or(usize::MAX)
+    };
+    errors.sort_by_cached_key(position);
+    errors
 }
 
 fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
@@ -219,15 +284,29 @@ async fn check_against_schema(
 
 /// Refuses the write, or warns of what is wrong with it.
 fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
+    if effective_validation(task) == Validation::Refuse {
+        return refuse(task, errors);
+    }
     count_refusals(task, &errors);
+    task.schema.warn(errors);
+    Ok(())
+}
+
+/// Refuses a write that has errors.
+///
+/// # Errors
+/// `rejected` with all of them.
+pub(super) fn refuse(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
     if errors.is_empty() {
         return Ok(());
     }
-    if effective_validation(task) == Validation::Refuse {
-        return Err(task.system.rejected_problem(errors));
-    }
-    task.schema.warn(errors);
-    Ok(())
+    Err(refusal(task, errors))
+}
+
+/// `rejected` for a write that is not sent, counted by the rules that it breaks.
+pub(super) fn refusal(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Problem {
+    count_refusals(task, &errors);
+    task.system.rejected_problem(errors)
 }
 
 fn count_refusals(task: &WriteTask<'_>, errors: &[FieldError]) {

@@ -12,6 +12,7 @@ pub(super) struct SchemaFindings {
     schema: OnceCell<Arc<CollectionSchema>>,
     warnings: RefCell<Vec<Warning>>,
     is_unchecked: Cell<bool>,
+    is_doubtful: Cell<bool>,
 }
 
 impl SchemaFindings {
@@ -31,6 +32,11 @@ impl SchemaFindings {
         self.is_unchecked.set(true);
     }
 
+    /// The values fit the schema, and the vendor may find one of them wrong all the same.
+    pub(super) fn set_doubtful(&self) {
+        self.is_doubtful.set(true);
+    }
+
     /// The write is sent although it has these errors.
     pub(super) fn warn(&self, errors: Vec<FieldError>) {
         let mut warnings = self.warnings.borrow_mut();
@@ -47,9 +53,14 @@ impl SchemaFindings {
     }
 
     /// Whether only a read shows what the vendor made of the values: nobody has checked them, or
-    /// they are known to be wrong.
+    /// they are doubtful or known to be wrong.
     pub(super) fn needs_read_back(&self) -> bool {
-        self.is_unchecked.get() || !self.warnings.borrow().is_empty()
+        self.is_unchecked.get() || self.is_doubtful.get() || !self.warnings.borrow().is_empty()
+    }
+
+    /// Whether the schema has members of exactly these names.
+    pub(super) fn names_all<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+        self.schema.get().is_some_and(|schema| names.all(|name| schema.field(name).is_some()))
     }
 
     /// Whether records show a member that no update can change.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::routes::ItemRoutes;
 use crate::http::headers::{WriteHeaders, names};
 use crate::http::item_request::{PathParams, segment};
+use crate::http::openapi::OnFailure;
 use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
 use crate::http::write_request::own_key;
@@ -84,11 +85,10 @@ impl BatchRequest {
             Some(headers) => parse_headers("/headers", headers)?,
             None => HeaderMap::new(),
         };
-        let stop_on_failure = match members.get("on_failure").map(RawJson::as_str) {
-            None | Some(r#""continue""#) => false,
-            Some(r#""stop""#) => true,
-            Some(_) => return Err(malformed("/on_failure", "must be \"continue\" or \"stop\"")),
-        };
+        let on_failure = members.get("on_failure").map(|raw| serde_json::from_str::<OnFailure>(raw.as_str()));
+        let on_failure = on_failure.transpose();
+        let on_failure = on_failure.map_err(|_| malformed("/on_failure", "must be \"continue\" or \"stop\""))?;
+        let stop_on_failure = on_failure.unwrap_or_default() == OnFailure::Stop;
         let concurrency = match members.get("concurrency").map(|raw| raw.as_str().parse::<u64>()) {
             None => DEFAULT_CONCURRENCY,
             Some(Ok(number @ 1..=MAX_CONCURRENCY)) => usize::try_from(number).unwrap_or(DEFAULT_CONCURRENCY),

@@ -17,7 +17,17 @@ use crate::problem::ProblemKind;
 pub(in crate::http) struct Status {
     /// `up` or `ready`.
     #[schema(example = "up")]
-    status: &'static str,
+    status: ProcessState,
+}
+
+/// What a process says of itself.
+#[derive(Clone, Copy, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ProcessState {
+    /// It responds.
+    Up,
+    /// It serves requests.
+    Ready,
 }
 
 /// `GET /healthz`: the process responds.
@@ -25,7 +35,7 @@ pub(in crate::http) struct Status {
     summary = "Is the process up?", description = "Responds whenever the process does. On `ops_bind` where one is configured.",
     responses((status = 200, description = "It is", body = Status)))]
 pub(in crate::http) async fn healthz() -> HttpResponse {
-    ok(&Status { status: "up" })
+    ok(&Status { status: ProcessState::Up })
 }
 
 /// `GET /readyz`: requests can be served.
@@ -42,7 +52,7 @@ pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
         .before_deadline(gateway.journal().ping())
         .await?
         .map_err(|error| not_ready(format!("the store: {error}")))?;
-    Ok(ok(&Status { status: "ready" }))
+    Ok(ok(&Status { status: ProcessState::Ready }))
 }
 
 /// `GET /metrics`: Prometheus' text format.

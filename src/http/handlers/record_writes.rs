@@ -58,7 +58,7 @@ pub(super) async fn parse_update<'c>(
     if patch.has_test() && !context.can_read(system.name.as_str())? {
         return Err(missing_permission(system.name.as_str(), Permission::Read));
     }
-    let rejected = write_request::find_rejected_values(&patch, system, &id)?;
+    let rejected = write_request::find_rejected_values(&patch, system, &id);
     let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
     Ok((system, WriteCommand { rejected, ..command }))
 }

@@ -24,7 +24,7 @@ pub(in crate::http) struct GatewayStatus {
     started_at: String,
     /// `sqlite` or `postgres`.
     #[schema(example = "sqlite")]
-    store: &'static str,
+    store: StoreKind,
     /// What a commit waits for: `commit` or `relaxed`.
     #[schema(example = "commit")]
     durability: &'static str,
@@ -36,6 +36,16 @@ pub(in crate::http) struct GatewayStatus {
     systems: usize,
     /// The configured callers; empty where access is open or by tokens.
     callers: Vec<CallerInfo>,
+}
+
+/// A kind of store.
+#[derive(Clone, Copy, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StoreKind {
+    /// A file of this machine.
+    Sqlite,
+    /// A server.
+    Postgres,
 }
 
 /// A build.
@@ -89,7 +99,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let status = GatewayStatus {
         build: Build { version: env!("CARGO_PKG_VERSION"), revision: BUILD_REVISION },
         started_at: api.process.started_at(),
-        store: if journal.is_shared() { "postgres" } else { "sqlite" },
+        store: if journal.is_shared() { StoreKind::Postgres } else { StoreKind::Sqlite },
         durability: journal.durability().as_str(),
         replicas: context.read_journal(journal.count_replicas()).await?,
         config: api.process.config(),

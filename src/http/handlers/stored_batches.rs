@@ -18,7 +18,7 @@ use crate::http::batch_registry::BatchMemory;
 use crate::http::context::{RequestContext, journal_unreadable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{accept, names};
-use crate::http::openapi::{BatchListParams, BatchPath, StoredBatch};
+use crate::http::openapi::{BatchListParams, BatchPath, BatchPhase, StoredBatch};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::SharedApiState;
@@ -283,12 +283,12 @@ impl Batch {
         }
     }
 
-    fn state_name(&self) -> &'static str {
+    fn phase(&self) -> BatchPhase {
         match (self.has_ended, self.state.is_cancelled) {
             // What has begun is followed to its end, even if the rest is cancelled.
-            (false, _) => "running",
-            (true, true) => "cancelled",
-            (true, false) => "done",
+            (false, _) => BatchPhase::Running,
+            (true, true) => BatchPhase::Cancelled,
+            (true, false) => BatchPhase::Done,
         }
     }
 
@@ -314,7 +314,7 @@ impl Batch {
     fn to_json(&self, summary: &Summary, items: &[String], next: Option<&str>) -> String {
         JsonObjectWriter::new()
             .string("id", &self.id)
-            .string("state", self.state_name())
+            .serialized("state", &self.phase())
             .string("caller", &self.caller)
             .string("started_at", &self.started_at)
             .serialized("finished_at", &self.state.finished_at)

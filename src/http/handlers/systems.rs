@@ -18,7 +18,7 @@ use crate::problem::ProblemKind;
 use crate::record::{Action, format_time};
 use crate::system::{Guarantee, System};
 use crate::transport::LastFailure;
-use crate::vendors::{DataLoss, UpdateStyle};
+use crate::vendors::DataLoss;
 
 /// A system (contract 4), as callers with a permission on it see it.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -47,7 +47,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// What a tag stands for: `strong`, everything that a record shows; `weak`, the vendor's own
     /// version, without which some calculated values may change.
     #[schema(example = "strong")]
-    validator: &'static str,
+    validator: TagStrength,
     /// Whether list items are whole records with their tags.
     list_is_whole: bool,
     /// The members of `fields` that lists can be filtered by; `*` stands for all.
@@ -58,7 +58,7 @@ pub(in crate::http) struct SystemView<'s> {
     /// name: `refuse` (409) or `warn` (it is done with a warning, unless only the caller can accept
     /// it).
     #[schema(example = "refuse")]
-    on_lossy_write: &'static str,
+    on_lossy_write: OnLossyWrite,
     /// Whether writes are checked against the vendor's schema before they are sent: `refuse`,
     /// `warn` or `off`.
     #[schema(example = "refuse")]
@@ -67,6 +67,26 @@ pub(in crate::http) struct SystemView<'s> {
     schemas: SchemasView,
     /// Its health, as this process sees it.
     health: SystemHealth,
+}
+
+/// What a tag stands for.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum TagStrength {
+    /// Everything that a record shows.
+    Strong,
+    /// The vendor's own version.
+    Weak,
+}
+
+/// What happens to a write that destroys more than its request accepts.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum OnLossyWrite {
+    /// It is refused.
+    Refuse,
+    /// It is done, with a warning.
+    Warn,
 }
 
 /// The schemas that this process has read.
@@ -240,16 +260,13 @@ fn system_view<'s>(api: &ApiState, system: &'s Arc<System>, counts_itself: bool)
         id: IdForm { form: capabilities.id_form, example: capabilities.id_example },
         collection: system.policy.collection.as_deref(),
         require_if_match: system.policy.require_if_match,
-        update: match capabilities.update_style {
-            UpdateStyle::Partial => "partial",
-            UpdateStyle::Replace => "replace",
-        },
+        update: capabilities.update_style.as_str(),
         guarantee: Guarantees::for_collection(system, collection),
-        validator: if capabilities.has_weak_versions { "weak" } else { "strong" },
+        validator: if capabilities.has_weak_versions { TagStrength::Weak } else { TagStrength::Strong },
         list_is_whole: capabilities.list_is_complete,
         filters: capabilities.filters.names(),
         losses: capabilities.losses.iter().map(SystemLoss::from).collect(),
-        on_lossy_write: if system.policy.warn_on_loss { "warn" } else { "refuse" },
+        on_lossy_write: if system.policy.warn_on_loss { OnLossyWrite::Warn } else { OnLossyWrite::Refuse },
         health: SystemHealth::new(system, &api.metrics, counts_itself),
         validation: system.policy.validate.as_str(),
         schemas: system.catalog.health().into(),

@@ -1,7 +1,9 @@
 //! The OpenAPI 3.1 document. Each handler describes its operation; problems, headers and links are
 //! added here.
 
+mod closed_words;
 pub(super) mod examples;
+mod generated_types;
 mod model_bodies;
 mod model_paths;
 mod operations;
@@ -34,7 +36,9 @@ pub(super) use params::{
     LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams, ProblemPath,
     ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{BatchBody, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
+pub(super) use request_bodies::{
+    BatchBody, BatchPhase, BatchResult, JsonPatch, MergePatch, OnFailure, RecordDraft, StoredBatch,
+};
 pub(super) use system_document::{sample_collection, system_document};
 
 #[derive(utoipa::OpenApi)]
@@ -111,6 +115,7 @@ pub fn openapi_json() -> String {
 fn document() -> Value {
     let mut document = serde_json::to_value(openapi()).unwrap_or_default();
     tidy::tidy(&mut document);
+    closed_words::close_words(&mut document);
     // The record that the parameters name is a sample of the first vendor.
     if let Some(first) = VENDORS.first() {
         examples::put_first(&mut document, first.samples.title);

@@ -301,7 +301,8 @@ pub(crate) struct WriteHeaderParams {
     )]
     idempotency_key: Option<String>,
     /// `return=representation`, `respond-async`, `wait=N` (RFC 7240); `rebase=disjoint` with one
-    /// tag in `If-Match` of a PATCH.
+    /// tag in `If-Match` of a PATCH; `handling=lenient` to send what breaks the vendor's schema,
+    /// with a warning, and `handling=strict` to refuse it.
     #[param(rename = "Prefer", nullable = false)]
     prefer: Option<String>,
     /// The names of losses that are acceptable, such as `linked-questions, source-connections`.

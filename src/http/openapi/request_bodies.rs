@@ -1,6 +1,7 @@
 //! The bodies of requests as the document shows them; `write_request` parses them.
 #![expect(dead_code, reason = "described, never constructed")]
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -51,8 +52,8 @@ pub(crate) struct PatchOperation {
 #[schema(as = Batch)]
 pub(crate) struct BatchBody {
     /// `stop`: after the first failure no further item begins. Default `continue`.
-    #[schema(nullable = false, pattern = "^(continue|stop)$")]
-    on_failure: Option<String>,
+    #[schema(nullable = false)]
+    on_failure: Option<OnFailure>,
     /// How many items run at once; `batch_concurrency` limits it further.
     #[schema(nullable = false, minimum = 1, maximum = 32, default = 8)]
     concurrency: Option<u8>,
@@ -64,6 +65,31 @@ pub(crate) struct BatchBody {
     items: Vec<BatchItemBody>,
 }
 
+/// What a batch does after the first failure.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum OnFailure {
+    /// The other items run.
+    #[default]
+    Continue,
+    /// No further item begins.
+    Stop,
+}
+
+/// The methods of the paths that an item can name.
+#[derive(ToSchema)]
+#[schema(rename_all = "UPPERCASE")]
+enum ItemMethod {
+    /// Reads.
+    Get,
+    /// Creates.
+    Post,
+    /// Changes.
+    Patch,
+    /// Deletes.
+    Delete,
+}
+
 /// One request of a batch.
 #[derive(ToSchema)]
 #[schema(as = BatchItem)]
@@ -72,8 +98,7 @@ pub(crate) struct BatchItemBody {
     #[schema(nullable = false, pattern = "^[A-Za-z0-9._-]{1,64}$")]
     id: Option<String>,
     /// The method.
-    #[schema(pattern = "^(GET|POST|PATCH|DELETE)$")]
-    method: String,
+    method: ItemMethod,
     /// A path of `/records/...` or `/models/...`, without a query. `{x}` instead of the id is the
     /// record of item x.
     #[schema(
@@ -117,14 +142,25 @@ pub(crate) struct BatchItemResult {
     body: Value,
 }
 
+/// How far an asynchronous batch is.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BatchPhase {
+    /// Some of its items have not ended.
+    Running,
+    /// Every item has ended.
+    Done,
+    /// What had begun has ended, and the rest was cancelled.
+    Cancelled,
+}
+
 /// An asynchronous batch.
 #[derive(ToSchema)]
 pub(crate) struct StoredBatch {
     /// Its id.
     id: String,
     /// `running`, `done` or `cancelled`.
-    #[schema(pattern = "^(running|done|cancelled)$")]
-    state: String,
+    state: BatchPhase,
     /// The name of the caller.
     caller: String,
     /// When it was stored (RFC 3339, UTC).

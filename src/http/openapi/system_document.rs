@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::examples::put_first;
+use super::generated_types::adapt;
 use super::model_paths::{MODELS, fill_in, path_of};
 use super::prefill::{SampleSystem, operations, parameters};
 use crate::catalog::{CollectionSchema, SchemaPurpose};
@@ -129,7 +130,7 @@ fn add_types(document: &mut Value, schema: &CollectionSchema) {
         let fields = format!("{name}Fields");
         if let Some(place) = schemas.get_mut(name).and_then(|schema| schema.pointer_mut("/properties/fields")) {
             *place = json!({ "$ref": format!("#/components/schemas/{fields}") });
-            schemas.insert(fields, Value::Object(schema.fields_schema(purpose)));
+            schemas.insert(fields, Value::Object(adapt(schema.fields_schema(purpose), purpose)));
         }
     }
 }

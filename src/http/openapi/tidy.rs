@@ -12,6 +12,7 @@ pub(super) fn tidy(document: &mut Value) {
     visit(document, &mut |object| {
         inline_words(object, &words);
         open_free_objects(object);
+        name_paths(object);
         if let Some(Value::Object(patch)) = object.get_mut(JSON_PATCH) {
             patch.shift_remove("schema");
         }
@@ -72,6 +73,21 @@ fn open_free_objects(object: &mut Map<String, Value>) {
     }
 }
 
+/// Words that are paths are no names of a language: generators take these names for them.
+fn name_paths(object: &mut Map<String, Value>) {
+    let Some(Value::Array(words)) = object.get("enum") else { return };
+    let names: Option<Vec<Value>> = words.iter().map(|word| variable_name(word.as_str()?)).collect();
+    if let Some(names) = names {
+        object.insert("x-enum-varnames".to_owned(), names.into());
+    }
+}
+
+/// The last segment of a path, such as `RECORD_NOT_FOUND`; `None` for another word.
+fn variable_name(word: &str) -> Option<Value> {
+    let (_, last) = word.strip_prefix('/')?.rsplit_once('/')?;
+    Some(last.to_ascii_uppercase().replace('-', "_").into())
+}
+
 /// Visits every object, the inner ones last. Examples are data, not schemas.
 fn visit(value: &mut Value, change: &mut dyn FnMut(&mut Map<String, Value>)) {
     match value {
@@ -95,6 +111,7 @@ mod tests {
             "components": { "schemas": {
                 "State": { "type": "string", "enum": ["on", "off"], "description": "all" },
                 "Lamp": { "properties": { "state": { "$ref": "#/components/schemas/State", "description": "its own" } } },
+                "Kind": { "properties": { "type": { "type": "string", "enum": ["/problems/not-found"] } } },
                 "Free": { "type": "object" }, "JsonPatch": { "type": "array" }
             } },
             "content": { "application/json-patch+json": { "schema": { "$ref": "#/components/schemas/JsonPatch" } } }
@@ -103,8 +120,10 @@ mod tests {
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Lamp"]["properties"]["state"]["enum"], json!(["on", "off"]));
         assert_eq!(schemas["Lamp"]["properties"]["state"]["description"], "its own");
+        assert_eq!(schemas["Kind"]["properties"]["type"]["x-enum-varnames"], json!(["NOT_FOUND"]));
+        assert_eq!(schemas["Lamp"]["properties"]["state"].get("x-enum-varnames"), None);
         assert_eq!(schemas["Free"], json!({ "type": "object", "additionalProperties": true }));
-        assert_eq!(schemas.as_object().map(Map::len), Some(2));
+        assert_eq!(schemas.as_object().map(Map::len), Some(3));
         assert_eq!(document["content"]["application/json-patch+json"], json!({}));
     }
 }

@@ -177,6 +177,9 @@ impl Adapter for ScriptedAdapter {
     fn validate_patch(&self, _: &RawObject) -> Vec<FieldError> {
         Vec::new()
     }
+    fn validate_create(&self, _: &Map<String, Value>) -> Vec<FieldError> {
+        Vec::new()
+    }
     fn plan_update(
         &self,
         _: &RecordId,

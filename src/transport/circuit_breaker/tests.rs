@@ -4,7 +4,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::record::{SideEffect, VendorRequestKind};
-use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, request};
+use crate::transport::testing::{ScriptedLayer, err_kind, metric_value, metrics, ok, request};
 
 const OPEN_FOR: Duration = Duration::from_secs(10);
 
@@ -48,6 +48,37 @@ async fn an_error_from_a_working_vendor_resets_the_failure_count() {
         }
         assert_eq!(state(&breaker), CircuitState::Closed, "{response:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn descriptions_neither_open_nor_close_the_circuit() {
+    use VendorErrorKind::{ConnectionLost, ServerError, Timeout};
+    let describe = async |breaker: &BreakerLayer<ScriptedLayer>| {
+        breaker.call(&mut request(VendorRequestKind::Schema)).await.map_err(|fault| fault.kind)
+    };
+    let script = [ConnectionLost, Timeout, ServerError, Timeout, ServerError].map(err_kind);
+    let (failing, _) = breaker(ScriptedLayer::new(script));
+    for _ in 0..5 {
+        describe(&failing).await.expect_err("fails");
+    }
+    assert_eq!((state(&failing), failing.inner.call_count()), (CircuitState::Closed, 5));
+    assert!(failing.circuit.health().2.is_some(), "an operator sees it");
+    // A description that can be had says nothing of the records.
+    let failed = || err_kind(ServerError);
+    let script = [failed(), failed(), ok(), failed()];
+    let (breaker, _) = breaker(ScriptedLayer::new(script));
+    for _ in 0..2 {
+        read(&breaker).await.expect_err("fails");
+    }
+    describe(&breaker).await.expect("described");
+    read(&breaker).await.expect_err("fails");
+    assert_eq!(state(&breaker), CircuitState::Open);
+    assert_eq!(describe(&breaker).await.expect_err("open"), VendorErrorKind::CircuitOpen);
+    advance(OPEN_FOR).await;
+    describe(&breaker).await.expect("it need not wait for a probe");
+    assert_eq!(state(&breaker), CircuitState::Open);
+    read(&breaker).await.expect("the probe");
+    assert_eq!(state(&breaker), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,8 @@ use serde_json::{Map, Value};
 use super::update_mapping::UpdateRequest;
 use super::{protocol, response_mapping, schema, update_mapping};
 use crate::record::{
-    Action, FieldError, RawJson, RawObject, RecordId, Secret, VendorError, VendorErrorKind, VendorRecord, Version,
+    Action, FieldError, RawJson, RawObject, RecordId, SchemaRule, Secret, VendorError, VendorErrorKind, VendorRecord,
+    Version,
 };
 use crate::transport::{Token, Transport, VendorProtocol, VendorRequest, VendorResponse};
 use crate::vendors::adapter::{
@@ -258,6 +259,10 @@ impl Adapter for BlueDolphin {
         update_mapping::validate_patch(&patch.to_map())
     }
 
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        update_mapping::check_create(fields)
+    }
+
     async fn find_missing_references(
         &self,
         transport: &dyn Transport,
@@ -271,10 +276,8 @@ impl Adapter for BlueDolphin {
             let found = transport.send(protocol::questionnaire_request(&id)).await;
             // Whatever else goes wrong here does not make the id wrong.
             if found.is_err_and(|fault| fault.kind == VendorErrorKind::NotFound) {
-                errors.push(FieldError::new(
-                    update_mapping::questionnaire_pointer(&id),
-                    "there is no such questionnaire",
-                ));
+                let pointer = update_mapping::questionnaire_pointer(&id);
+                errors.push(FieldError::new(pointer, "there is no such questionnaire").rule(SchemaRule::Unknown));
             }
         }
         Ok(errors)
@@ -323,7 +326,10 @@ impl Adapter for BlueDolphin {
     }
 
     fn plan_create(&self, _collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        update_mapping::check_create(fields)?;
+        let errors = update_mapping::check_create(fields);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         Ok(plan_request(protocol::create_request(fields), &[], Completion::Now))
     }
 

@@ -27,7 +27,7 @@ pub(super) fn definition_schema() -> RecordSchema {
     let fields = vec![
         name,
         shown("type", json!({ "type": "object" })).read_only(),
-        shown("status", json!({ "enum": ["active", "disabled"] })),
+        shown("status", json!({ "type": "string", "enum": ["active", "disabled"] })),
         // Null empties them.
         FieldSchema { is_nullable: true, ..shown("properties", properties()) },
         FieldSchema { is_nullable: true, ..shown("questionnaires", questionnaires()) },

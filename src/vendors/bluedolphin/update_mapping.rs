@@ -95,7 +95,7 @@ pub(super) fn validate_patch(patch: &Map<String, Value>) -> Vec<FieldError> {
     }
     for (name, entry) in entries(patch, "properties", &mut invalid) {
         if !entry.is_object() {
-            invalid.push(FieldError::new(entry_pointer("properties", &name), PROPERTY_RULE));
+            invalid.push(FieldError::new(entry_pointer("properties", &name), PROPERTY_RULE).rule(SchemaRule::Type));
         }
     }
     entries(patch, "questionnaires", &mut invalid);
@@ -126,7 +126,10 @@ fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, F
         }
         Some("active") => Ok(true),
         Some("disabled") => Ok(false),
-        _ => Err(field_error("status", "must be \"active\" or \"disabled\"")),
+        word => {
+            let rule = if word.is_some() { SchemaRule::Enum } else { SchemaRule::Type };
+            Err(field_error("status", "must be \"active\" or \"disabled\"").rule(rule))
+        }
     }
 }
 
@@ -166,7 +169,8 @@ fn entries(fields: &Map<String, Value>, member: &str, invalid: &mut Vec<FieldErr
             present.map(|(name, entry)| (name.clone(), entry.clone())).collect()
         }
         Some(_) => {
-            invalid.push(field_error(member, "must be an object whose members are named after its entries"));
+            let detail = "must be an object whose members are named after its entries";
+            invalid.push(field_error(member, detail).rule(SchemaRule::Type));
             Map::new()
         }
     }
@@ -207,7 +211,7 @@ impl<'p> Property<'p> {
     fn parse(name: &str, entry: &'p Value, previous: Option<&Value>, invalid: &mut Vec<FieldError>) -> Option<Self> {
         let at = entry_pointer("properties", name);
         let Value::Object(members) = entry else {
-            invalid.push(FieldError::new(at, PROPERTY_RULE));
+            invalid.push(FieldError::new(at, PROPERTY_RULE).rule(SchemaRule::Type));
             return None;
         };
         let errors_before = invalid.len();
@@ -220,10 +224,13 @@ impl<'p> Property<'p> {
                     let detail = "must be a string of 1 to 255 characters, or null for none";
                     invalid.push(text_error(FieldError::new(format!("{at}/value"), detail), Some(value)));
                 }
-                ("locked", _) => invalid.push(FieldError::new(format!("{at}/locked"), "must be true or false")),
+                ("locked", _) => {
+                    let error = FieldError::new(format!("{at}/locked"), "must be true or false");
+                    invalid.push(error.rule(SchemaRule::Type));
+                }
                 (other, _) => {
                     let detail = format!("a property has no member {other:?}, only value and locked");
-                    invalid.push(FieldError::new(at.clone(), detail));
+                    invalid.push(FieldError::new(at.clone(), detail).rule(SchemaRule::Unknown));
                 }
             }
         }
@@ -304,14 +311,15 @@ fn build_questionnaires(
 const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
 
 /// Checks the fields of a create.
-pub(super) fn check_create(fields: &Map<String, Value>) -> Result<(), Vec<FieldError>> {
+pub(super) fn check_create(fields: &Map<String, Value>) -> Vec<FieldError> {
     let unknown = fields.keys().filter(|name| !CREATABLE_MEMBERS.contains(&name.as_str()));
     let mut invalid: Vec<_> = unknown
         .map(|name| field_error(name, "the vendor's create accepts only name, object_template_id and roles"))
+        .map(|error| error.rule(SchemaRule::Unknown))
         .collect();
     if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {
         let error = field_error("name", "is required: a string of 1 to 255 characters");
         invalid.push(text_error(error, fields.get("name")));
     }
-    if invalid.is_empty() { Ok(()) } else { Err(invalid) }
+    invalid
 }

@@ -18,7 +18,10 @@ pub(crate) fn check_writable<'n>(
     is_reserved: fn(&str) -> bool,
     detail: &str,
 ) -> Result<(), Vec<FieldError>> {
-    let errors: Vec<_> = names.filter(|name| is_reserved(name)).map(|name| field_error(name, detail)).collect();
+    let errors: Vec<_> = names
+        .filter(|name| is_reserved(name))
+        .map(|name| field_error(name, detail).rule(SchemaRule::Unknown))
+        .collect();
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

@@ -2,6 +2,7 @@
 
 mod access_token;
 mod client_credentials;
+mod descriptions;
 mod error_texts;
 mod errors;
 mod field_errors;
@@ -11,6 +12,8 @@ mod matching;
 
 pub(super) use access_token::{limit_token_ttl, secret_header};
 pub(super) use client_credentials::{client_credentials_request, parse_token_response};
+pub(crate) use descriptions::MAX_DESCRIPTION_WAIT;
+pub(super) use descriptions::{SLOW_DESCRIPTION_TTL, describe};
 pub(super) use error_texts::ErrorTexts;
 pub use error_texts::reports_other_writer;
 pub(super) use errors::{

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::organization::{Dataverse, check_member, condition, is_list_path};
+use super::organization::{Dataverse, check_member, condition, is_list_path, typed_condition};
 use super::row::{PrimaryKey, guess_key_column, parse_row};
 use super::{lookups, protocol, schema};
 use crate::record::{
@@ -111,17 +111,6 @@ static CAPABILITIES: Capabilities = Capabilities {
     schema_source: SchemaSource::Vendor,
 };
 
-/// Metadata helps where it can be had. A vendor that does not respond, or accepts no requests
-/// now, would not serve the request that needs it either.
-fn ignore_refusal<T>(result: Result<T, VendorError>) -> Result<(), VendorError> {
-    match result {
-        Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {
-            Err(fault)
-        }
-        _ => Ok(()),
-    }
-}
-
 #[async_trait(?Send)]
 impl VendorProtocol for Dataverse {
     fn classify(&self, request: &VendorRequest, response: &VendorResponse) -> Option<VendorError> {
@@ -215,15 +204,14 @@ impl Adapter for Dataverse {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<ListPage, VendorError> {
-        let conditions: Vec<String> =
-            filters.iter().filter_map(|filter| condition((&filter.field, &filter.value))).collect();
+        let conditions: Vec<String> = filters.iter().filter_map(typed_condition).collect();
         let path = match cursor {
             Some(path) if is_list_path(path, collection) => path.to_owned(),
             Some(_) => return Err(invalid_cursor_fault()),
             None if conditions.is_empty() => protocol::list_path(collection),
             None => protocol::search_path(collection, &conditions),
         };
-        ignore_refusal(self.tables.load_tables(transport).await)?;
+        self.tables.load_if_quick(transport, None).await?;
         let (rows, next) = self.load_page(transport, collection, path.clone(), limit).await?;
         if next.as_ref() == Some(&path) {
             return Err(unparseable_response("a list that repeats a page"));
@@ -252,6 +240,10 @@ impl Adapter for Dataverse {
         patch.iter().filter_map(|(name, value)| check_member(name, value)).collect()
     }
 
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        self.validate_patch(&RawObject::from(fields))
+    }
+
     async fn find_missing_references(
         &self,
         transport: &dyn Transport,
@@ -263,7 +255,7 @@ impl Adapter for Dataverse {
             UpdateInput::FullRecord { after, .. } => after.keys().any(|name| lookups::attribute_of(name).is_some()),
         };
         if has_lookup {
-            ignore_refusal(self.tables.load_lookups(transport, collection).await)?;
+            self.tables.load_if_quick(transport, Some(collection)).await?;
         }
         Ok(Vec::new())
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::protocol::is_set;
 use super::tables::{Lookups, Target};
-use crate::record::{FieldError, JsonObjectWriter, RawJson};
+use crate::record::{FieldError, JsonObjectWriter, RawJson, SchemaRule};
 use crate::vendors::common::{field_error, parse_guid};
 
 const VALUE_RULE: &str = "refers to a row: its key, or its entity set and key such as \"accounts:00aa00aa-bb11-cc22-dd33-44ee44ee44ee\", or null";
@@ -42,13 +42,14 @@ pub(super) fn to_read_form(value: &Value) -> Option<Value> {
 
 /// Checks the value of a lookup without knowing its table.
 pub(super) fn check_value(member: &str, value: &RawJson) -> Option<FieldError> {
-    let is_valid = match value.value() {
+    let broken = match value.value() {
         // Null clears the lookup.
-        None => true,
-        Some(Value::String(text)) => parse_reference(&text).is_some(),
-        _ => false,
+        None => return None,
+        Some(Value::String(text)) if parse_reference(&text).is_some() => return None,
+        Some(Value::String(_)) => SchemaRule::Format,
+        _ => SchemaRule::Type,
     };
-    (!is_valid).then(|| field_error(member, VALUE_RULE))
+    Some(field_error(member, VALUE_RULE).rule(broken))
 }
 
 /// Writes a lookup under its navigation property.
@@ -93,18 +94,23 @@ fn find_target(
             let found = targets.iter().find(|target| target.set == *set);
             found
                 .cloned()
-                .ok_or_else(|| field_error(member, format!("does not refer to {set}, but to {}", names(targets))))
+                .ok_or_else(|| wrong_form(member, format!("does not refer to {set}, but to {}", names(targets))))
         }
         (Some(targets), None) => {
             let detail = format!("may refer to {}: name the entity set too, such as \"set:key\"", names(targets));
-            Err(field_error(member, detail))
+            Err(wrong_form(member, detail))
         }
         (None, Some(set)) => Ok(Target { navigation: attribute.to_owned(), set: set.clone() }),
-        (None, None) => Err(field_error(
+        (None, None) => Err(wrong_form(
             member,
-            "needs the entity set of the row that it refers to, such as \"accounts:00aa00aa-…\"",
+            "needs the entity set of the row that it refers to, such as \"accounts:00aa00aa-…\": \
+             the vendor does not show which one that is at the moment",
         )),
     }
+}
+
+fn wrong_form(member: &str, detail: impl Into<String>) -> FieldError {
+    field_error(member, detail).rule(SchemaRule::Format)
 }
 
 fn names(targets: &[Target]) -> String {

@@ -14,6 +14,7 @@ use crate::record::{
 use crate::transport::{Transport, VendorResponse};
 use crate::vendors::common::{field_error, parse_guid, text_member, unparseable_response};
 use crate::vendors::factory::{BASE_URL, InvalidSetting, Settings, require_setting};
+use crate::vendors::filter::{FieldFilter, ValueForm};
 
 /// The longest text in a search.
 const MAX_SEARCH_TEXT: usize = 200;
@@ -133,7 +134,7 @@ impl Dataverse {
 pub(super) fn check_member(name: &str, value: &RawJson) -> Option<FieldError> {
     if !protocol::is_property(name) {
         let detail = "is not the name of a column; lookups have names such as _primarycontactid_value";
-        return Some(field_error(name, detail));
+        return Some(field_error(name, detail).rule(SchemaRule::Unknown));
     }
     if lookups::attribute_of(name).is_some() {
         return lookups::check_value(name, value);
@@ -147,6 +148,18 @@ pub(super) fn check_member(name: &str, value: &RawJson) -> Option<FieldError> {
 pub(super) fn is_list_path(path: &str, set: &str) -> bool {
     let query = path.strip_prefix(protocol::API).and_then(|rest| rest.strip_prefix(set));
     path.len() <= MAX_NEXT_PATH && query.is_some_and(|query| query.starts_with('?'))
+}
+
+/// The condition of `$filter` for a condition whose column's type is known; `None` for a value by
+/// which no search is possible or safe.
+pub(super) fn typed_condition(filter: &FieldFilter) -> Option<String> {
+    let literal = match (&filter.value, filter.form) {
+        (Value::Number(_), _) => filter.plain_number()?.to_owned(),
+        // None has quotes. All were parsed.
+        (Value::String(text), ValueForm::Guid | ValueForm::Date | ValueForm::Time) => text.clone(),
+        _ => return condition((&filter.field, &filter.value)),
+    };
+    protocol::is_property(&filter.field).then(|| format!("{} eq {literal}", filter.field))
 }
 
 /// A condition of `$filter`; `None` for a value by which no search is possible or safe.

@@ -8,17 +8,19 @@ use serde_json::{Map, Value, json};
 use super::tables::{Table, TableCache, fetch, label_text, parse_value};
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::Transport;
+use crate::vendors::common::unparseable_response;
 use crate::vendors::schema::{CollectionInfo, CollectionList, FieldSchema, RecordSchema};
 
 /// The columns that every attribute has; those of one type need a cast.
 const COMMON: &str = "Attributes?$select=LogicalName,AttributeType,AttributeOf,RequiredLevel,IsValidForRead,\
                       IsValidForCreate,IsValidForUpdate";
 /// The casts by which limits and choices are had.
-const CASTS: [&str; 4] = [
+const CASTS: [&str; 5] = [
     "Attributes/Microsoft.Dynamics.CRM.StringAttributeMetadata?$select=LogicalName,MaxLength",
     "Attributes/Microsoft.Dynamics.CRM.MemoAttributeMetadata?$select=LogicalName,MaxLength",
     "Attributes/Microsoft.Dynamics.CRM.IntegerAttributeMetadata?$select=LogicalName,MinValue,MaxValue",
     "Attributes/Microsoft.Dynamics.CRM.PicklistAttributeMetadata?$select=LogicalName&$expand=OptionSet",
+    "Attributes/Microsoft.Dynamics.CRM.DateTimeAttributeMetadata?$select=LogicalName,Format",
 ];
 /// A key, or an entity set with a key in either of the forms that `lookups` accepts.
 const REFERENCE: &str = "^(/?[a-z_][a-z0-9_]*[:(])?[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\\)?$";
@@ -50,6 +52,9 @@ struct Attribute {
     max_value: Option<Value>,
     #[serde(default)]
     option_set: Option<OptionSet>,
+    /// Of a time: `DateOnly` or `DateAndTime`.
+    #[serde(default)]
+    format: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -108,10 +113,14 @@ pub(super) async fn load_schema(
                 known.min_value = detailed.min_value;
                 known.max_value = detailed.max_value;
                 known.option_set = detailed.option_set;
+                known.format = detailed.format;
             }
         }
     }
     let fields: Vec<FieldSchema> = attributes.iter().filter_map(|one| to_field(one, table)).collect();
+    if fields.is_empty() {
+        return Err(unparseable_response("a table without columns"));
+    }
     let read_only = fields.iter().filter(|field| !field.is_updatable).map(|field| field.name.clone());
     cache.record_read_only(set, read_only.collect());
     Ok(RecordSchema { title: table.title().to_owned(), fields, is_closed: true })
@@ -147,8 +156,14 @@ fn to_field(attribute: &Attribute, table: &Table) -> Option<FieldSchema> {
 fn value_schema(kind: &str, attribute: &Attribute) -> Value {
     let mut schema = match kind {
         // A column with several choices is a text of numbers, and its type is this word.
-        "String" | "Memo" | "Virtual" | "DateTime" => json!({ "type": "string" }),
-        "Integer" | "BigInt" | "State" | "Status" | "Picklist" => json!({ "type": "integer" }),
+        "String" | "Memo" | "Virtual" => json!({ "type": "string" }),
+        "DateTime" => match attribute.format.as_deref() {
+            Some("DateOnly") => json!({ "type": "string", "format": "date" }),
+            Some("DateAndTime") => json!({ "type": "string", "format": "date-time" }),
+            _ => json!({ "type": "string" }),
+        },
+        "BigInt" => json!({ "type": "integer", "minimum": i64::MIN, "maximum": i64::MAX }),
+        "Integer" | "State" | "Status" | "Picklist" => json!({ "type": "integer" }),
         "Decimal" | "Double" | "Money" => json!({ "type": "number" }),
         "Boolean" => json!({ "type": "boolean" }),
         "Uniqueidentifier" => json!({ "type": "string", "format": "uuid" }),

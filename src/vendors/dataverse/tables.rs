@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::protocol::{is_property, is_set, metadata_request};
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::Transport;
-use crate::vendors::common::unparseable_response;
+use crate::vendors::common::{SLOW_DESCRIPTION_TTL, describe, unparseable_response};
 
 /// How long metadata is used before it is read again.
 const TTL: Duration = Duration::from_mins(10);
@@ -84,6 +84,8 @@ struct CachedTables {
     read_only: HashMap<String, HashSet<String>>,
     /// Sets whose rows the vendor does not compare, as a response has shown.
     not_compared: HashMap<String, Instant>,
+    /// When the vendor last did not describe its tables in time.
+    slow_at: Option<Instant>,
 }
 
 /// The cache of one organization.
@@ -152,6 +154,36 @@ impl TableCache {
         let tables: Arc<Vec<Table>> = Arc::new(parse_value(&body)?);
         self.update(|known| known.tables = Some((Instant::now(), Arc::clone(&tables))));
         Ok(Some(tables))
+    }
+
+    /// Reads the tables, or the lookups of a set, for a request that can do without them: not for
+    /// long, and not again at once.
+    pub(super) async fn load_if_quick(
+        &self,
+        transport: &dyn Transport,
+        lookups_of: Option<&str>,
+    ) -> Result<(), VendorError> {
+        if self.read(|known| known.slow_at.is_some_and(|at| at.elapsed() < SLOW_DESCRIPTION_TTL)) {
+            return Ok(());
+        }
+        let loaded = describe(async {
+            match lookups_of {
+                Some(set) => self.load_lookups(transport, set).await,
+                None => self.load_tables(transport).await.map(drop),
+            }
+        });
+        match loaded.await {
+            Err(fault) if fault.kind == VendorErrorKind::Timeout => {
+                self.update(|known| known.slow_at = Some(Instant::now()));
+                Ok(())
+            }
+            // Metadata helps where it can be had. A vendor that does not respond, or accepts no
+            // requests now, would not serve the request that needs it either.
+            Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {
+                Err(fault)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the lookups of a set, unless they are known.

@@ -205,6 +205,12 @@ impl Adapter for Matrix42 {
         find_respelled(patch.names())
     }
 
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        let names = || fields.keys().map(String::as_str);
+        let reserved = protocol::check_names(names()).err().unwrap_or_default();
+        find_respelled(names()).into_iter().chain(reserved).collect()
+    }
+
     async fn find_missing_references(
         &self,
         _transport: &dyn Transport,
@@ -237,9 +243,9 @@ impl Adapter for Matrix42 {
     }
 
     fn plan_create(&self, collection: &str, fields: &Map<String, Value>) -> Result<PlannedRequest, Vec<FieldError>> {
-        let respelled = find_respelled(fields.keys().map(String::as_str));
-        if !respelled.is_empty() {
-            return Err(respelled);
+        let errors = self.validate_create(fields);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         Ok(PlannedRequest::immediate(protocol::create_request(collection, fields)?, false))
     }

@@ -10,6 +10,7 @@ use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{RecordId, VendorError, VendorErrorKind};
 use crate::transport::{Transport, VendorRequest, VendorRequestKind, VendorResponse};
+use crate::vendors::common::{SLOW_DESCRIPTION_TTL, describe};
 use crate::vendors::filter::FieldFilter;
 
 /// How many Data Definitions' columns are cached, and for how long.
@@ -23,13 +24,16 @@ pub(super) struct ColumnCache {
     columns: Cache<String, Arc<[String]>>,
     /// The Data Definitions whose lists reject the column `TimeStamp`: their items carry no tags.
     versionless: Cache<String, ()>,
+    /// The Data Definitions that the vendor did not describe in time a moment ago.
+    slow: Cache<String, ()>,
 }
 
 impl Default for ColumnCache {
     fn default() -> Self {
         let columns = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
         let versionless = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(COLUMNS_TTL).build();
-        Self { columns, versionless }
+        let slow = Cache::builder().max_capacity(MAX_CACHED_DEFINITIONS).time_to_live(SLOW_DESCRIPTION_TTL).build();
+        Self { columns, versionless, slow }
     }
 }
 
@@ -49,6 +53,9 @@ impl ColumnCache {
         if let Some(columns) = self.columns.get(definition).await {
             return Ok(Some(columns));
         }
+        if self.slow.contains_key(definition) {
+            return Ok(None);
+        }
         let probe = self
             .list_with_version_fallback(transport, definition, &[], |columns| {
                 protocol::list_request(definition, columns, 0, 1)
@@ -57,16 +64,20 @@ impl ColumnCache {
         let first = fragment::parse_page(&probe.body, None)?.into_iter().next();
         let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
         let id = RecordId::new(definition, &key);
-        let response = match transport.send(protocol::schema_request(&id)).await {
+        let response = match describe(transport.send(protocol::schema_request(&id))).await {
             // The server lacks the call; the fragment itself shows the same names.
-            Err(fault) if is_vendor_response(&fault) => {
-                transport.send(protocol::read_request(VendorRequestKind::Schema, &id)).await
+            Err(fault) if is_no_description(&fault) => {
+                describe(transport.send(protocol::read_request(VendorRequestKind::Schema, &id))).await
             }
             result => result,
         };
         let names = match response {
             Ok(response) => fragment::parse_column_names(&response.body)?,
-            Err(fault) if is_vendor_response(&fault) => None,
+            Err(fault) if fault.kind == VendorErrorKind::Timeout => {
+                self.slow.insert(definition.to_owned(), ()).await;
+                None
+            }
+            Err(fault) if is_no_description(&fault) => None,
             Err(fault) => return Err(fault),
         };
         let names: Option<Arc<[String]>> = names.map(Into::into);
@@ -125,8 +136,9 @@ impl ColumnCache {
     }
 }
 
-/// Whether the vendor processed the request, as opposed to a failure on the way.
-pub(super) fn is_vendor_response(fault: &VendorError) -> bool {
+/// Whether the vendor processed the request and describes nothing, or is too slow with it, as
+/// opposed to a failure on the way.
+pub(super) fn is_no_description(fault: &VendorError) -> bool {
     matches!(
         fault.kind,
         VendorErrorKind::NotFound
@@ -134,6 +146,7 @@ pub(super) fn is_vendor_response(fault: &VendorError) -> bool {
             | VendorErrorKind::ServerError
             | VendorErrorKind::InvalidResponse
             | VendorErrorKind::Forbidden
+            | VendorErrorKind::Timeout
     )
 }
 

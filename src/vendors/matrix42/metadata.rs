@@ -1,19 +1,20 @@
 //! The calls that describe Data Definitions.
 
-use super::column_cache::is_vendor_response;
+use super::column_cache::is_no_description;
 use super::protocol::{class_list_request, schema_list_request, schema_request};
 use super::schema::{parse_class_names, parse_schema};
 use crate::record::{RecordId, VendorError};
 use crate::transport::Transport;
-use crate::vendors::common::unparseable_response;
+use crate::vendors::common::{describe, unparseable_response};
 use crate::vendors::schema::{CollectionInfo, CollectionList, RecordSchema};
 
 /// The Data Definitions that the server names. No page of the vendor documents the call, so a
-/// server without it names none, and the list is never complete.
+/// server without it, or one that does not answer it in time, names none, and the list is never
+/// complete.
 pub(super) async fn load_collections(transport: &dyn Transport) -> Result<CollectionList, VendorError> {
-    let names = match transport.send(class_list_request()).await {
+    let names = match describe(transport.send(class_list_request())).await {
         Ok(response) => parse_class_names(&response.body).unwrap_or_default(),
-        Err(fault) if is_vendor_response(&fault) => Vec::new(),
+        Err(fault) if is_no_description(&fault) => Vec::new(),
         Err(fault) => return Err(fault),
     };
     let to_info = |name: String| CollectionInfo { title: name.clone(), collection: name, records: None };

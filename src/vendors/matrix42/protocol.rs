@@ -16,7 +16,7 @@ use crate::vendors::common::{
     ErrorTexts, check_writable, fault_for_status, fault_from_response, first_byte, is_done, is_null,
     missing_version_error, parse_guid, undocumented_response,
 };
-use crate::vendors::filter::FieldFilter;
+use crate::vendors::filter::{FieldFilter, ValueForm};
 
 const FRAGMENTS: &str = "/m42Services/api/data/fragments";
 const SIGN_IN: &str = "/m42Services/api/ApiToken/GenerateAccessTokenFromApiToken/";
@@ -55,6 +55,11 @@ pub(super) fn is_definition(text: &str) -> bool {
 /// Whether a member carries the id or the version. The vendor ignores the case of names.
 pub(super) fn is_reserved(member: &str) -> bool {
     member.eq_ignore_ascii_case("ID") || member.eq_ignore_ascii_case("TimeStamp")
+}
+
+/// Rejects names that no write may have.
+pub(super) fn check_names<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Vec<FieldError>> {
+    check_writable(names, is_reserved, RESERVED_DETAIL)
 }
 
 fn request(kind: VendorRequestKind, method: Method, path: impl Into<String>) -> VendorRequest {
@@ -147,10 +152,12 @@ pub(super) fn search_request(
 /// the fragments again.
 pub(super) fn filter_list(call: VendorRequest, filters: &[FieldFilter]) -> VendorRequest {
     let named = filters.iter().filter(|filter| is_column(&filter.field));
-    let condition = |filter: &FieldFilter| match &filter.value {
-        // The parts of a number of JSON are digits, signs, a point and an exponent.
-        Value::Number(number) => Some(format!("[{}] = {number}", filter.field)),
-        value => text_condition(&filter.field, value),
+    let condition = |filter: &FieldFilter| match (&filter.value, filter.form) {
+        // An exponent would make it an approximate number.
+        (Value::Number(_), _) => filter.plain_number().map(|number| format!("[{}] = {number}", filter.field)),
+        // In which zone the vendor reads a time is not documented.
+        (_, ValueForm::Time) => None,
+        (value, _) => text_condition(&filter.field, value),
     };
     add_conditions(call, named.filter_map(condition))
 }
@@ -181,7 +188,7 @@ pub(super) fn update_request(
     expected: Option<&Version>,
 ) -> Result<VendorRequest, Vec<FieldError>> {
     let Some(Version::RowVersion(row)) = expected else { return Err(missing_version_error(expected)) };
-    check_writable(members.names(), is_reserved, RESERVED_DETAIL)?;
+    check_names(members.names())?;
     let body = JsonObjectWriter::new()
         .string("ID", id.key())
         .string("TimeStamp", &BASE64.encode(row))
@@ -198,7 +205,7 @@ pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
 
 /// Creates a fragment.
 pub(super) fn create_request(definition: &str, fields: &Map<String, Value>) -> Result<VendorRequest, Vec<FieldError>> {
-    check_writable(fields.keys().map(String::as_str), is_reserved, RESERVED_DETAIL)?;
+    check_names(fields.keys().map(String::as_str))?;
     let body = JsonObjectWriter::new().members(fields);
     Ok(request(VendorRequestKind::Create, Method::POST, fragments_path(definition))
         .header(CONTENT_TYPE, JSON_UTF8)

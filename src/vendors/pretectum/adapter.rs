@@ -299,6 +299,10 @@ impl Adapter for Pretectum {
         Vec::new()
     }
 
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        protocol::check_names(fields.keys().map(String::as_str)).err().unwrap_or_default()
+    }
+
     async fn find_missing_references(
         &self,
         _transport: &dyn Transport,

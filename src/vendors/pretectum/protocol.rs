@@ -55,6 +55,11 @@ pub(super) fn is_reserved(member: &str) -> bool {
     member.starts_with('_')
 }
 
+/// Rejects names that no write may have.
+pub(super) fn check_names<'n>(names: impl Iterator<Item = &'n str>) -> Result<(), Vec<FieldError>> {
+    check_writable(names, is_reserved, RESERVED_DETAIL)
+}
+
 /// Members of every record that are the gateway's business.
 pub(super) fn is_hidden(member: &str) -> bool {
     matches!(member, "_dataObjectId" | "_version" | "_errors")
@@ -104,7 +109,7 @@ pub(super) fn update_request(
     expected: Option<&Version>,
 ) -> Result<VendorRequest, Vec<FieldError>> {
     let Some(Version::Sequence(version)) = expected else { return Err(missing_version_error(expected)) };
-    check_writable(members.names(), is_reserved, RESERVED_DETAIL)?;
+    check_names(members.names())?;
     let body = JsonObjectWriter::new().value("_version", &Value::from(*version)).raw_members(members.iter());
     Ok(json_request(VendorRequestKind::Update, Method::PUT, record_path(id), body))
 }
@@ -116,7 +121,7 @@ pub(super) fn delete_request(id: &RecordId) -> VendorRequest {
 
 /// `POST` creates a record even if values break the schema's rules.
 pub(super) fn create_request(collection: &str, fields: &Map<String, Value>) -> Result<VendorRequest, Vec<FieldError>> {
-    check_writable(fields.keys().map(String::as_str), is_reserved, RESERVED_DETAIL)?;
+    check_names(fields.keys().map(String::as_str))?;
     let body = JsonObjectWriter::new().members(fields);
     Ok(json_request(VendorRequestKind::Create, Method::POST, records_path(collection), body))
 }

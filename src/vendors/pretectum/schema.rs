@@ -157,6 +157,9 @@ pub(super) fn parse_schema(body: &Bytes) -> Result<RecordSchema, VendorError> {
             Some(_) => {}
         }
     }
+    if fields.is_empty() {
+        return Err(unparseable_response("a schema without fields"));
+    }
     Ok(RecordSchema { title: document.name, fields, is_closed: true })
 }
 
@@ -179,7 +182,7 @@ fn value_schema(field: &Field) -> Map<String, Value> {
         return Map::new();
     }
     if let Some(choices) = field.static_picklist.as_ref().filter(|choices| !choices.is_empty()) {
-        return into_map(picklist_schema(choices));
+        return picklist_schema(choices);
     }
     let data_type = field.data_type.as_deref().unwrap_or_default().to_ascii_lowercase();
     let mut schema = match data_type.as_str() {
@@ -199,13 +202,20 @@ fn value_schema(field: &Field) -> Map<String, Value> {
     schema
 }
 
-fn picklist_schema(choices: &[Choice]) -> Value {
+fn picklist_schema(choices: &[Choice]) -> Map<String, Value> {
     let is_plain = |choice: &Choice| choice.description.as_deref().is_none_or(|text| choice.code == text);
-    if choices.iter().all(is_plain) {
-        return json!({ "enum": choices.iter().map(|choice| &choice.code).collect::<Vec<_>>() });
+    let mut schema = Map::new();
+    // Codes are documented as texts; of other values nothing is known.
+    if choices.iter().all(|choice| choice.code.is_string()) {
+        schema.insert("type".to_owned(), "string".into());
     }
-    let choice = |choice: &Choice| json!({ "const": choice.code, "title": choice.description });
-    json!({ "oneOf": choices.iter().map(choice).collect::<Vec<_>>() })
+    if choices.iter().all(is_plain) {
+        schema.insert("enum".to_owned(), choices.iter().map(|choice| choice.code.clone()).collect());
+    } else {
+        let choice = |choice: &Choice| json!({ "const": choice.code, "title": choice.description });
+        schema.insert("oneOf".to_owned(), choices.iter().map(choice).collect());
+    }
+    schema
 }
 
 /// `min` and `max` of a text are lengths in characters.

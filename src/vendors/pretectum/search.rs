@@ -6,6 +6,7 @@ use actix_web::http::Method;
 use actix_web::http::header::ACCEPT;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::protocol::{is_id, is_reserved};
@@ -19,11 +20,13 @@ use crate::vendors::filter::{FieldFilter, all_match};
 const OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
 
 /// A query that every record with these values matches, as words in quotes; `None` if the values
-/// hold no word. The words alone cannot be read as anything else, whatever a value holds.
+/// hold no word. The words alone cannot be read as anything else, whatever a value holds. A number
+/// is no word: a record may spell it in another way.
 pub(super) fn query_of(filters: &[FieldFilter]) -> Option<String> {
-    let texts = filters.iter().map(|filter| match &filter.value {
-        serde_json::Value::String(text) => Cow::from(text.as_str()),
-        other => other.to_string().into(),
+    let texts = filters.iter().filter_map(|filter| match &filter.value {
+        Value::String(text) => Some(Cow::from(text.as_str())),
+        Value::Number(_) => None,
+        other => Some(other.to_string().into()),
     });
     let mut words: Vec<String> = Vec::new();
     for text in texts {
@@ -98,18 +101,21 @@ pub(super) fn hit_page(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
+    use crate::vendors::filter::ValueForm;
 
     fn query(values: &[Value]) -> Option<String> {
-        let filter = |value: &Value| FieldFilter { field: "x".to_owned(), value: value.clone() };
+        let form = ValueForm::Plain;
+        let filter = |value: &Value| FieldFilter { field: "x".to_owned(), value: value.clone(), form };
         query_of(&values.iter().map(filter).collect::<Vec<_>>())
     }
 
     #[test]
     fn a_query_holds_quoted_words_and_nothing_else() {
-        assert_eq!(query(&[json!("Ada Lovelace"), json!(1.5)]).as_deref(), Some("\"Ada\" \"Lovelace\" \"1\" \"5\""));
+        assert_eq!(query(&[json!("Ada Lovelace"), json!(1.5)]).as_deref(), Some("\"Ada\" \"Lovelace\""));
+        assert_eq!(query(&[json!(1.5)]), None);
         let hostile = json!("x\" OR email:* NOT (a) \\\" AND *");
         assert_eq!(query(&[hostile]).as_deref(), Some("\"x\" \"email\" \"a\""));
         assert_eq!(query(&[json!("*:\"")]), None);

@@ -12,8 +12,8 @@ use super::spelling::check_spelling;
 use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, UnreadableText,
-    VendorRecord, Version, diff, write_json_string,
+    Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, SchemaRule,
+    UnreadableText, VendorRecord, Version, diff, write_json_string,
 };
 use crate::system::{System, join_errors};
 use crate::transport::VendorRequest;
@@ -22,7 +22,7 @@ use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{EarlyEnd, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::writes::schema_check::{check_changes, check_members};
+use crate::writes::schema_check::{check_changes, check_members, refusal};
 use crate::writes::write_task::WriteTask;
 
 /// A change to one version of the record.
@@ -78,10 +78,13 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
     let etag = etag.to_header();
     let identity = RecordIdentity { system: system.name.as_str(), id: id.as_str(), etag: &etag };
     let is_reserved = |name: &str| system.adapter.is_reserved(id.collection(), name);
-    let state = if patch.needs_state() { task.services.recent_states.state(&etag).await } else { None };
+    let needs_state = patch.needs_state() || (capabilities.ignores_case && task.schema.schema().is_none());
+    let state = if needs_state { task.services.recent_states.state(&etag).await } else { None };
     let changes = patch
         .as_flat_changes(&identity, state.as_ref(), &is_reserved)
         .map_err(|error| patch_error_to_problem(error).system(system.name.as_str()))?;
+    // Only the record shows whether a member is given in another case.
+    let changes = changes.filter(|members| has_exact_names(task, members, state.as_ref()));
     // Only the record shows whether a read-only member is repeated or changed.
     let changes = changes.filter(|members| !members.names().any(|name| is_read_only(task, id, name)));
     if let Some(members) = changes.as_ref().filter(|_| patch.merge_members().is_none()) {
@@ -91,6 +94,14 @@ async fn plan_blind(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Resul
         let expected = ExpectedState::Members(to_read_form(system, id, &members));
         PatchPlan { expected, members, full_states: None, version, etag, rebased: None, unreadable: Vec::new() }
     }))
+}
+
+/// Whether the vendor reads these names as every comparison here does: as the schema or the known
+/// state of the record spells them.
+fn has_exact_names(task: &WriteTask<'_>, members: &RawObject, state: Option<&Map<String, Value>>) -> bool {
+    !task.system.adapter.capabilities().ignores_case
+        || task.schema.names_all(members.names())
+        || state.is_some_and(|state| members.names().all(|name| state.contains_key(name)))
 }
 
 /// The members as a read shows them once they are set.
@@ -209,8 +220,9 @@ fn is_read_only(task: &WriteTask<'_>, id: &RecordId, member: &str) -> bool {
 fn unknown_members(unknown: &[&FieldChange], before: &Map<String, Value>) -> Vec<FieldError> {
     let has_suggestion = |position: usize| position < FieldError::MAX_SUGGESTIONS;
     let known = |position| before.keys().map(String::as_str).filter(move |_| has_suggestion(position));
-    let error =
-        |(position, change): (usize, &&FieldChange)| FieldError::unknown_member(&change.member, known(position));
+    let error = |(position, change): (usize, &&FieldChange)| {
+        FieldError::unknown_member(&change.member, known(position)).rule(SchemaRule::Unknown)
+    };
     unknown.iter().enumerate().map(error).collect()
 }
 
@@ -226,7 +238,7 @@ fn check_changeable(
     let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
-        return Err(system.rejected_problem(unknown_members(&unknown, before)));
+        return Err(refusal(task, unknown_members(&unknown, before)));
     }
     if read_only.is_empty() {
         return Ok(());
@@ -248,7 +260,7 @@ async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> 
         _ => UpdateInput::Members(&plan.members),
     };
     check_references(task, id.collection(), &input).await?;
-    let planned = adapter.plan_update(id, &input, &terms).map_err(|errors| task.system.rejected_problem(errors))?;
+    let planned = adapter.plan_update(id, &input, &terms).map_err(|errors| refusal(task, errors))?;
     let damaged = find_damaged(&planned.request, &plan.unreadable);
     if damaged.is_empty() { Ok(planned) } else { Err(task.system.rejected_problem(damaged)) }
 }

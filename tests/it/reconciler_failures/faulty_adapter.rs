@@ -100,6 +100,9 @@ impl Adapter for FaultyAdapter {
     fn validate_patch(&self, patch: &RawObject) -> Vec<FieldError> {
         self.inner.validate_patch(patch)
     }
+    fn validate_create(&self, fields: &Map<String, Value>) -> Vec<FieldError> {
+        self.inner.validate_create(fields)
+    }
     fn plan_update(
         &self,
         id: &RecordId,

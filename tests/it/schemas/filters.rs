@@ -1,9 +1,11 @@
 //! Lists with conditions (contract 4): by the vendor's own means, and safe against hostile values.
 
+use std::time::Duration;
+
 use records_gateway::sandbox::CallKind;
 use serde_json::{Value, json};
 
-use crate::support::{BLUEDOLPHIN, FIXTURES, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
+use crate::support::{BLUEDOLPHIN, DATAVERSE, FIXTURES, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor};
 
 for_each_vendor!(
     a_list_is_filtered_by_a_value,
@@ -78,6 +80,73 @@ async fn several_conditions_hold_together_and_have_types() {
     let visible = ids(&env, &[("Hidden", "false")]).await;
     assert!(visible.contains(&MATRIX42.id(MATRIX42.key)), "{visible:?}");
     assert_eq!(ids(&env, &[("Hidden", "0")]).await, visible);
+}
+
+#[actix_web::test]
+async fn a_value_is_found_in_every_spelling() {
+    let env = TestEnv::start(&PRETECTUM);
+    for number in ["1250.10", "1250.100", "125.01e1", "1250.1"] {
+        assert_eq!(ids(&env, &[("Credit Limit", number)]).await, [PRETECTUM.id(PRETECTUM.key)], "{number}");
+    }
+    let env = TestEnv::start(&MATRIX42);
+    let parent = "ABCDEF00-0000-4000-8000-0000000000AA";
+    let set = json!({ "Parent": parent.to_lowercase() });
+    env.patch(MATRIX42.key).if_match("*").fields(&set).send().await.assert_status(204);
+    for spelling in [parent.to_owned(), parent.to_lowercase(), format!("{{{parent}}}")] {
+        assert_eq!(ids(&env, &[("Parent", &spelling)]).await, [MATRIX42.id(MATRIX42.key)], "{spelling}");
+    }
+    let env = TestEnv::start(&DATAVERSE);
+    let contact = "55bb55bb-0000-4000-8000-66cc66cc66c2";
+    let set = json!({ "_primarycontactid_value": contact });
+    env.patch(DATAVERSE.key).if_match("*").fields(&set).send().await.assert_status(204);
+    for spelling in [contact.to_uppercase(), format!("contacts:{contact}")] {
+        let found = ids(&env, &[("_primarycontactid_value", &spelling)]).await;
+        assert!(found.contains(&DATAVERSE.id(DATAVERSE.key)), "{spelling}");
+    }
+}
+
+#[actix_web::test]
+async fn a_time_is_found_with_and_without_a_zone() {
+    let env = TestEnv::start(&MATRIX42);
+    env.patch(MATRIX42.key)
+        .if_match("*")
+        .fields(&json!({ "End": "2020-01-01T00:00:00Z" }))
+        .send()
+        .await
+        .assert_status(204);
+    for spelling in ["2020-01-01T00:00:00", "2020-01-01T00:00:00Z", "2020-01-01T01:00:00+01:00"] {
+        assert_eq!(ids(&env, &[("End", spelling)]).await, [MATRIX42.id(MATRIX42.key)], "{spelling}");
+    }
+    let env = TestEnv::start(&DATAVERSE);
+    let created = env.read(DATAVERSE.key).send().await.json()["fields"]["createdon"].as_str().unwrap().to_owned();
+    assert!(ids(&env, &[("createdon", &created)]).await.contains(&DATAVERSE.id(DATAVERSE.key)));
+    let query = env.last_call(CallKind::List).query.clone();
+    assert!(query.contains("filter=createdon%20eq%20") || query.contains("filter=createdon eq "), "{query}");
+}
+
+#[actix_web::test]
+async fn a_value_that_no_record_can_have_is_422() {
+    let env = TestEnv::start(&MATRIX42);
+    for (name, value, rule) in [("Parent", "zzz", "format"), ("End", "tomorrow", "format"), ("Position", "1.5", "type")]
+    {
+        let refused = env.get(&path(&MATRIX42, &[(name, value)])).send().await;
+        let error = refused.assert_problem(422, "rejected").json()["errors"][0].clone();
+        assert_eq!((&error["pointer"], &error["rule"]), (&json!(format!("/fields/{name}")), &json!(rule)));
+    }
+    assert_eq!(env.call_count(CallKind::List), 0);
+    let env = TestEnv::start(&DATAVERSE);
+    let refused = env.get(&path(&DATAVERSE, &[("_primarycontactid_value", "zzz")])).send().await;
+    assert_eq!(refused.assert_problem(422, "rejected").json()["errors"][0]["rule"], "format");
+}
+
+#[actix_web::test]
+async fn a_field_added_a_second_ago_is_filtered_by() {
+    let env = TestEnv::start(&PRETECTUM);
+    let by_nickname = path(&PRETECTUM, &[("Nickname", "Countess")]);
+    env.get(&by_nickname).send().await.assert_problem(422, "rejected");
+    env.vendors.pretectum.state.configure(|settings| settings.added_field = Some("Nickname".to_owned()));
+    tokio::time::sleep(Duration::from_millis(1050)).await;
+    env.get(&by_nickname).send().await.assert_status(200);
 }
 
 #[actix_web::test]

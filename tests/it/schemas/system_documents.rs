@@ -12,6 +12,12 @@ async fn the_document_of_a_system_has_its_fields_as_types(fixture: &'static Vend
     let document = response.assert_status(200).json();
     let fields = &document["components"]["schemas"]["StoredRecordFields"];
     assert!(fields["properties"][fixture.text].is_object(), "{fields}");
+    assert_eq!(fields["additionalProperties"], true, "a field that is added later breaks no client");
+    for (name, field) in fields["properties"].as_object().unwrap() {
+        let has = |kind: &str| field["type"] == kind || field["type"] == json!([kind, "null"]);
+        assert!(!has("integer") || field["format"] == "int64", "{name} {field}");
+        assert!(!has("number") || field["format"] == "double", "{name} {field}");
+    }
     let reference = &document["components"]["schemas"]["StoredRecord"]["properties"]["fields"]["$ref"];
     assert_eq!(reference, "#/components/schemas/StoredRecordFields");
     let patch = &document["paths"]["/records/{system}/{id}"]["patch"];

@@ -6,13 +6,14 @@ use futures_util::future::join_all;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use crate::support::{MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor_with};
+use crate::support::{DATAVERSE, MATRIX42, PRETECTUM, TestEnv, VendorFixture, for_each_vendor_with};
 
 for_each_vendor_with!(schemas:
     a_write_continues_without_a_schema,
     a_schema_that_hangs_delays_a_write_by_two_seconds_at_most,
     many_writers_at_a_cold_cache_cause_one_schema_call,
     a_tagged_patch_is_one_call_once_the_schema_is_known,
+    a_failing_schema_endpoint_stops_no_other_request,
 );
 
 async fn unavailable_count(env: &TestEnv) -> u64 {
@@ -79,6 +80,29 @@ async fn many_writers_at_a_cold_cache_cause_one_schema_call(fixture: &'static Ve
     assert!((1..=readings * one_reading(fixture).await).contains(&calls), "{calls} calls in {:?}", begun.elapsed());
 }
 
+/// The schema is known at first, and one mistyped write a second needs it once more.
+async fn a_failing_schema_endpoint_stops_no_other_request(fixture: &'static VendorFixture) {
+    for fault in [InjectedFault::status(500), InjectedFault::Hang] {
+        let env = TestEnv::start(fixture);
+        let tag = env.current_etag(fixture.key).await;
+        env.set_text(fixture.key, &tag, "first").send().await.assert_status(fixture.patch_status);
+        env.faults().always(CallKind::Schema, fault.clone());
+        for round in 0..3 {
+            tokio::time::sleep(Duration::from_millis(1050)).await;
+            let tag = env.current_etag(fixture.key).await;
+            env.patch(fixture.key).if_match(&tag).fields(&json!({ "Unheard": round })).send().await;
+            if fault != InjectedFault::Hang {
+                env.get(&format!("/systems/{}/collections", fixture.system)).send().await;
+            }
+            let tag = env.current_etag(fixture.key).await;
+            let good = env.set_text(fixture.key, &tag, &format!("good {round}")).send().await;
+            good.assert_status(fixture.patch_status);
+        }
+        let health = env.get(&format!("/systems/{}", fixture.system)).send().await.json();
+        assert_eq!(health["health"]["circuit"], "closed", "{health}");
+    }
+}
+
 async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     let tag = env.current_etag(fixture.key).await;
@@ -87,6 +111,17 @@ async fn a_tagged_patch_is_one_call_once_the_schema_is_known(fixture: &'static V
     let tag = env.current_etag(fixture.key).await;
     env.set_text(fixture.key, &tag, "second").send().await.assert_status(204);
     assert_eq!((env.call_count(CallKind::Schema), env.requests().len()), (0, 1));
+}
+
+#[actix_web::test]
+async fn a_schema_without_fields_refuses_nothing() {
+    for (fixture, body, skip) in [(&PRETECTUM, r#"{"name":"x","fields":[]}"#, 0), (&DATAVERSE, r#"{"value":[]}"#, 1)] {
+        let env = TestEnv::start(fixture);
+        env.faults().add(CallKind::Schema, InjectedFault::json(200, body), skip, None);
+        let tag = env.current_etag(fixture.key).await;
+        env.set_text(fixture.key, &tag, "mine").send().await.assert_status(fixture.patch_status);
+        assert_eq!(unavailable_count(&env).await, 1);
+    }
 }
 
 #[actix_web::test]
