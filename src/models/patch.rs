@@ -147,6 +147,15 @@ impl ModelPatch {
     ) -> Result<PatchedFields, PatchError> {
         let mut after = before.clone();
         let mut read_only = Vec::new();
+        // Before the fields: a repeated document also repeats the places of fields that it changes,
+        // and the objects around them.
+        for change in vendor {
+            if reserved(&change.member) {
+                let detail = "read-only: the vendor or the gateway sets it";
+                read_only.push(FieldError::in_model(vendor_pointer(&change.path), detail));
+            }
+            set_path(&mut after, &change.path, change.new_value.clone().unwrap_or_default());
+        }
         for (entry, new_value) in self.entries(assignments) {
             let current = entry.place.get(before);
             if new_value.is_null() && entry.decode_in(before) == Decoded::Unset {
@@ -163,13 +172,6 @@ impl ModelPatch {
                 }
                 Ok(value) => entry.place.set(&mut after, value),
             }
-        }
-        for change in vendor {
-            if reserved(&change.member) {
-                let detail = "read-only: the vendor or the gateway sets it";
-                read_only.push(FieldError::in_model(vendor_pointer(&change.path), detail));
-            }
-            set_path(&mut after, &change.path, change.new_value.clone().unwrap_or_default());
         }
         match (rejected.is_empty(), read_only.is_empty()) {
             (false, _) => Err(PatchError::Rejected(rejected)),

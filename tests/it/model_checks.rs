@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use records_gateway::app::sandbox::MODELS;
-use records_gateway::sandbox::{CallKind, matrix42, pretectum};
+use records_gateway::sandbox::{CallKind, bluedolphin, matrix42, pretectum};
 use serde_json::{Value, json};
 
 use crate::support::TestServer;
@@ -32,4 +32,38 @@ async fn values_that_depend_on_the_record_are_checked_with_all_others() {
     }
     let vendors = &server.vendors;
     assert_eq!((vendors.matrix42.log.count(CallKind::Update), vendors.pretectum.log.count(CallKind::Update)), (0, 0));
+}
+
+#[actix_web::test]
+async fn a_field_is_changed_in_a_document_that_repeats_the_whole_record() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    for (path, field, value) in [
+        (format!("/models/contact/crm/{}", pretectum::ADA_ID), "last_name", "Byron"),
+        (format!("/models/asset/itsm/{}", matrix42::FACILITY_ID), "description", "Repeated"),
+        (format!("/models/asset/architecture/{}", bluedolphin::NEW_APPLICATION_ID), "owner", "Repeated"),
+    ] {
+        let shown = client.get(&format!("{path}?vendor=all")).send().await;
+        let mut document = shown.assert_status(200).json();
+        document["fields"][field] = value.into();
+        let request = client.request(Method::PATCH, &path).if_match(shown.etag()).merge_patch(&document.to_string());
+        let request = request.header("Accept-Loss", "linked-questions, source-connections").prefer("wait=10");
+        assert!(matches!(request.send().await.status, 200 | 204), "{path}");
+        assert_eq!(client.get(&path).send().await.json()["fields"][field], value, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_field_and_a_member_beside_its_value_are_written_together() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let path = format!("/models/asset/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
+    let tag = client.get(&path).send().await.assert_status(200).etag().to_owned();
+    let patch = json!({ "fields": { "owner": "Both" }, "vendor": { "properties": { "Owner": { "locked": true } } } });
+    let request = client.request(Method::PATCH, &path).if_match(&tag).merge_patch(&patch.to_string());
+    let request = request.header("Accept-Loss", "linked-questions, source-connections").prefer("wait=10");
+    let response = request.send().await;
+    let shown = client.get(&path).send().await.json();
+    assert!(matches!(response.status, 200 | 204), "{response:?}");
+    assert_eq!(shown["fields"]["owner"], "Both", "{response:?} {shown}");
 }
