@@ -63,7 +63,8 @@ pub(super) async fn find_begun(
     items: Vec<OpenItem>,
 ) -> Result<HashMap<usize, OperationId>, JournalError> {
     let own = items.iter().map(|item| &item.key).filter(|key| !key.starts_with(prefix)).cloned().collect();
-    let claimed = journal.claimed_keys(caller, prefix, own).await?;
+    let mut claimed = journal.claimed_keys_with_prefix(caller, prefix).await?;
+    claimed.extend(journal.claimed_keys(caller, own).await?);
     let mut begun = HashMap::new();
     for OpenItem { position, name, key } in items {
         let Some(operation) = claimed.get(&key) else { continue };

@@ -16,7 +16,7 @@ use super::interrupted_item::{item_name, key_prefix};
 use super::item_records::{fill, record_keys};
 use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
-use super::request::{BatchItem, BatchRequest};
+use super::request::{BatchItem, BatchRequest, own_item_key};
 use super::schedule::{NextItem, Schedule};
 use crate::http::batch_registry::BatchMemory;
 use crate::http::item_request::{GivenReferences, ItemRequest, segment};
@@ -133,10 +133,17 @@ impl Runner {
     pub(in crate::http) async fn recall(&mut self) -> Result<(), JournalError> {
         let (Some(key), Some(caller)) = (&self.context.key, self.context.state.principal()) else { return Ok(()) };
         let (journal, prefix) = (self.context.state.api.gateway.journal(), key_prefix(key));
-        let claimed = journal.claimed_keys(&caller.name().0, &prefix, Vec::new()).await?;
-        for (position, item) in self.items.iter().enumerate() {
-            let Some(operation) = claimed.get(&(prefix.clone() + &item.id)) else { continue };
-            if item.record_of.is_some() {
+        let key_of = |item: &BatchItem| match own_item_key(&item.method, &item.headers) {
+            // An item's own key is bound to the values of its references, which are not known yet.
+            Some(_) if item.record_of.or(item.tag_of).is_some() => None,
+            Some(own) => Some(own),
+            None => Some(prefix.clone() + &item.id),
+        };
+        let keys: Vec<Option<String>> = self.items.iter().map(key_of).collect();
+        let claimed = journal.claimed_keys(&caller.name().0, keys.iter().flatten().cloned().collect()).await?;
+        for (position, key) in keys.into_iter().enumerate() {
+            let Some(operation) = key.and_then(|key| claimed.get(&key)) else { continue };
+            if self.items.get(position).is_some_and(|item| item.record_of.is_some()) {
                 let found = journal.operation(operation).await?;
                 let record = found.and_then(|found| found.record).map(|id| percent_encode_id(&id).to_string());
                 self.begun_records.extend(record.map(|record| (position, record)));
@@ -303,7 +310,8 @@ impl Runner {
                 WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
         };
-        let is_begun = self.begun_items.contains_key(&index);
+        // A stored batch may begin again what it had begun.
+        let replays_only = !self.context.is_stored && self.begun_items.contains_key(&index);
         let mut given = GivenReferences::default();
         if let Some(of) = item.record_of {
             given.path = Some(item.path.clone());
@@ -322,9 +330,9 @@ impl Runner {
         if let Some(of) = item.tag_of {
             given.if_match = self.items.get(of).map(|item| format!("{{{}}}", item.id));
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
-            // What has begun is only replayed, so that its tag does not matter.
             let tag = tag.and_then(|tag| tag.parse().ok());
-            let Some(tag) = tag.or_else(|| is_begun.then_some(HeaderValue::from_static("*"))) else {
+            // The tag of a write that is only replayed does not matter.
+            let Some(tag) = tag.or_else(|| replays_only.then_some(HeaderValue::from_static("*"))) else {
                 let detail = match self.context.mode {
                     WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
                     WriteMode::Preview => missing("ETag", of),
@@ -340,7 +348,7 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = item_name(&self.context.name, &id).into();
         let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
-        let (reads, replays_only) = (None, is_begun && !is_stored);
+        let reads = None;
         let item =
             ItemRequest { method, path, params, headers, body, name, reads, key, given, is_stored, replays_only };
         Ok((route, item))

@@ -116,7 +116,7 @@ async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) 
     let deadline = Instant::now() + context.api().batch_limits.deadline;
     let shared = BatchContext { state, key, name, is_stored: false, mode, deadline };
     let mut runner = Runner::new(shared, request, memory);
-    runner.recall().await.map_err(|error| journal_unreadable(&error))?;
+    context.before_deadline(runner.recall()).await?.map_err(|error| journal_unreadable(&error))?;
     let watch = context.http_request().map(compat::hang_up_watch);
     let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
     Ok(if as_lines {
