@@ -56,7 +56,7 @@ impl CollectionSchema {
         let updatable = fields_of(&schema, purpose)
             .map(|field| {
                 let property = property_of(field, purpose);
-                let certain = CertainTypes::of(&property);
+                let certain = CertainTypes::from_schema(&property);
                 Ok((field.name.clone(), MemberValidator { certain, validator: build(property)? }))
             })
             .collect::<Result<_, String>>()?;
@@ -120,7 +120,7 @@ impl CollectionSchema {
     fn fits(&self, name: &str, value: &RawJson) -> bool {
         match self.updatable.get(name) {
             Some(member) => {
-                member.certain.accept(value) || member.validator.is_valid(&value.value().unwrap_or_default())
+                member.certain.accepts(value) || member.validator.is_valid(&value.value().unwrap_or_default())
             }
             None => !self.schema.is_closed,
         }

@@ -101,7 +101,7 @@ pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
-const KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
+const SELECT_KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
 
 /// The keys of a caller that begin with a prefix, each with its operation. It reads all keys of the
 /// caller.
@@ -123,7 +123,7 @@ pub(super) async fn claimed_keys(
     keys: &[String],
 ) -> Result<HashMap<String, OperationId>, DbError> {
     let select = async |key: &String| {
-        reader.select(KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.clone())]).await
+        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.clone())]).await
     };
     let rows = try_join_all(keys.iter().map(select)).await?;
     rows.into_iter().flatten().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
@@ -135,6 +135,7 @@ pub(super) async fn claiming_operation(
     caller: &str,
     key: &str,
 ) -> Result<Option<OperationId>, DbError> {
-    let mut rows = reader.select(KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
+    let mut rows =
+        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
     rows.first_mut().map(|row| row.operation(1)).transpose()
 }

@@ -38,7 +38,7 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
-        count_unchecked(task);
+        mark_unchecked(task);
         return Ok(());
     };
     if find_errors(&schema, &task.command.op).is_empty() {
@@ -57,7 +57,7 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
     }
 }
 
-fn count_unchecked(task: &WriteTask<'_>) {
+fn mark_unchecked(task: &WriteTask<'_>) {
     task.services.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
@@ -66,7 +66,7 @@ fn count_unchecked(task: &WriteTask<'_>) {
 async fn check_again(task: &WriteTask<'_>, collection: &str) -> Result<(), Problem> {
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_refusal(collection, requester).await else {
-        count_unchecked(task);
+        mark_unchecked(task);
         return Ok(());
     };
     let mut errors = find_errors(&schema, &task.command.op);
@@ -168,7 +168,7 @@ async fn check_against_schema(
     if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
         report(task, find(&schema))
     } else {
-        count_unchecked(task);
+        mark_unchecked(task);
         Ok(())
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn read_map(
         collection,
         missing,
         together: joined_places(model, &entries),
-        ignores_case: config.vendor.factory.capabilities.ignores_case,
+        ignores_case,
         create,
         fingerprint,
         entries: entries.iter().map(|(entry, _)| entry.clone()).collect(),

@@ -113,7 +113,7 @@ impl Schedule {
     }
 
     /// The items that have not begun, in the order given. None of them begins any more.
-    pub(super) fn cancel_waiting(&mut self) -> Vec<usize> {
+    pub(super) fn take_not_begun(&mut self) -> Vec<usize> {
         self.ready.retain(|item| self.begun.contains(item));
         let waits = |(item, state): (usize, &ItemState)| matches!(state, ItemState::Waiting(_)).then_some(item);
         let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !self.begun.contains(item));
@@ -168,7 +168,7 @@ mod tests {
         schedule.fail(0);
         assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
-        assert_eq!(schedule.cancel_waiting(), [2]);
+        assert_eq!(schedule.take_not_begun(), [2]);
         assert_eq!(schedule.take_next(), None);
     }
 
@@ -177,7 +177,7 @@ mod tests {
         let records = [Some("a"), Some("a"), None, Some("b")];
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
         schedule.set_begun(HashSet::from([0, 3]));
-        assert_eq!(schedule.cancel_waiting(), [1, 2]);
+        assert_eq!(schedule.take_not_begun(), [1, 2]);
         assert_eq!(all(&mut schedule), [NextItem::Begin(0)], "item 3 waits for one that never ends");
     }
 

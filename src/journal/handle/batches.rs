@@ -102,7 +102,8 @@ impl Journal {
     }
 
     /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
-    /// claimed from the intent of its write on.
+    /// claimed from the intent of its write on, or by the response of one that changed nothing, whose
+    /// operation is not in the ledger.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
@@ -136,8 +137,8 @@ impl Journal {
         .await
     }
 
-    /// The operation that has claimed an idempotency key of a caller. A key is claimed from the
-    /// intent of its write on.
+    /// The operation that has claimed an idempotency key of a caller; see
+    /// [`claimed_keys`](Self::claimed_keys).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

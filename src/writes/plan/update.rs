@@ -20,7 +20,7 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Updat
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::outcome::{EarlyEnd, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::outcome::{AttemptExit, SuccessBody, WriteOutcome, WriteSuccess};
 use crate::writes::schema_check::{check_changes, check_members};
 use crate::writes::write_task::WriteTask;
 
@@ -47,7 +47,7 @@ pub(super) async fn plan_update(
     task: &WriteTask<'_>,
     id: &RecordId,
     patch: &Patch,
-) -> Result<(PlannedRequest, WriteIntent), EarlyEnd> {
+) -> Result<(PlannedRequest, WriteIntent), AttemptExit> {
     let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
@@ -122,11 +122,11 @@ struct ReadChange {
 }
 
 /// Reads the record and plans the change of what the patch changes in it.
-async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyEnd> {
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, AttemptExit> {
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
         check_if_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
-        return Err(EarlyEnd::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+        return Err(AttemptExit::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
     Ok(read.into_plan(task.system, id))
 }
