@@ -213,7 +213,7 @@ impl WriterState {
         let expires_ms = Some(self.now_ms().saturating_add(key_ttl.of_item(claim.is_of_stored_batch)));
         let row = IdempotencyRow {
             fingerprint: claim.fingerprint.to_vec(),
-            operation: OperationId::new(),
+            operation: OperationId::none(),
             progress: KeyProgress { replay_json: Some(replay_json.to_owned()), interim: None, expires_ms },
         };
         self.keys.insert(key_id.clone(), row.clone());

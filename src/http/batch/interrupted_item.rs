@@ -67,8 +67,9 @@ pub(super) async fn find_begun(
     claimed.extend(journal.claimed_keys(caller, own).await?);
     let mut begun = HashMap::new();
     for OpenItem { position, name, key } in items {
-        let Some(operation) = claimed.get(&key) else { continue };
-        // The store does not have the operation any more, or the item changed nothing.
+        // An item that changed nothing is only replayed, like one that has not begun.
+        let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_none()) else { continue };
+        // A store that does not have the operation any more had it when the key was claimed.
         let found = journal.operation(operation).await?;
         if found.is_none_or(|found| found.batch.as_deref() == Some(&*name)) {
             begun.insert(position, operation.clone());

@@ -65,6 +65,8 @@ pub(super) enum ItemStep {
     Responded(usize, Box<ItemOutcome>),
     /// It could not begin in time, or its batch was stopped before.
     NotBegun(usize),
+    /// Its key was claimed when its batch was sent again, and is free by now.
+    KeyFree(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
     Followed(usize, Option<OperationEnd>),
 }
@@ -128,23 +130,21 @@ impl ItemRun {
     }
 
     /// An item of a direct batch, whose caller waits for the response.
-    async fn respond_once(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> ItemStep {
-        let mut outcome = self.attempt_unless_stopped(route, request).await;
-        let is_free = |outcome: &ItemOutcome| outcome.is_one_of(&[ProblemKind::OperationEnded]);
-        if request.replays_only && request.given.is_empty() && outcome.as_ref().is_some_and(is_free) {
-            // Its key has expired since the batch looked it up.
-            request.replays_only = false;
-            outcome = self.attempt_unless_stopped(route, request).await;
+    async fn respond_once(&self, item: usize, route: &Rc<Route>, request: &ItemRequest) -> ItemStep {
+        if self.stop.get().is_some() {
+            return ItemStep::NotBegun(item);
         }
-        outcome.map_or(ItemStep::NotBegun(item), |outcome| ItemStep::Responded(item, Box::new(outcome)))
+        match self.attempt(route, request).await {
+            None => ItemStep::NotBegun(item),
+            Some(outcome) if request.replays_only && outcome.is_one_of(&[ProblemKind::OperationEnded]) => {
+                ItemStep::KeyFree(item)
+            }
+            Some(outcome) => ItemStep::Responded(item, Box::new(outcome)),
+        }
     }
 
-    async fn attempt_unless_stopped(&self, route: &Rc<Route>, request: &ItemRequest) -> Option<ItemOutcome> {
-        if self.stop.get().is_some() { None } else { self.attempt(route, request).await }
-    }
-
-    /// An item of a stored batch, for which nobody waits: it is attempted until it has a response of
-    /// its own, or its write an operation.
+    /// An item of a stored batch, for which nobody waits: it is attempted until it has a response
+    /// of its own, or its write an operation.
     async fn begin_stored(
         &self,
         item: usize,
@@ -183,13 +183,15 @@ impl ItemRun {
                 ticket.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
-            } else if is_overloaded
-                && (may_have_begun || overloaded_since.get_or_insert_with(Instant::now).elapsed() < MAX_OVERLOADED)
+            } else if is_overloaded && may_have_begun && request.replays_only
+                || is_overloaded && overloaded_since.get_or_insert_with(Instant::now).elapsed() < MAX_OVERLOADED
             {
-                // Nothing was sent, perhaps because the store is out of reach for a moment. What may
-                // have begun is not given up: only its key shows how it ends.
+                // Nothing was sent, perhaps because the store is out of reach for a moment.
                 ticket.release_slot();
                 sleep(MAX_POLL).await;
+            } else if is_overloaded && may_have_begun {
+                // Only its key shows how it ends.
+                request.replays_only = true;
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
                 return ItemAttempt::Ended(ItemStep::NotBegun(item));

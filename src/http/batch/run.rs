@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::claimed_items::find_claimed;
 use super::dependency::{DependencyResult, EndedItem};
 use super::interrupted_item::{item_name, key_prefix};
-use super::item_records::{fill, record_keys};
+use super::item_records::{fill, is_same_record, record_keys};
 use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
 use super::request::{BatchItem, BatchRequest};
@@ -45,9 +45,8 @@ pub(in crate::http) struct Runner {
     /// Items that began in an earlier process, with their operations: they are followed to their
     /// end even if their batch is cancelled.
     begun_items: HashMap<usize, OperationId>,
-    /// In a direct batch that is sent again, the items whose keys are claimed: they get what their
-    /// keys replay, whatever the others come to now. Each has its record if it names that of another
-    /// item.
+    /// The items of a batch that is sent again whose keys are claimed, and their records: they get
+    /// what their keys replay, whatever the others come to now.
     claimed_items: HashMap<usize, Option<String>>,
     /// What those items run with.
     accepted_state: Option<Rc<RequestState>>,
@@ -253,6 +252,15 @@ impl Runner {
                 let is_skipped = self.stop.get() == Some(StopReason::Cancelled);
                 (!is_skipped).then(|| (item, self.not_begun_outcome(item, self.not_begun_problem())))
             }
+            ItemStep::KeyFree(item) => {
+                self.claimed_items.remove(&item);
+                if self.is_closing {
+                    return self.handle_step(ItemStep::NotBegun(item));
+                }
+                self.running -= 1;
+                self.schedule.return_not_begun(item);
+                None
+            }
             ItemStep::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
                 if let (Some(result), Some(end)) = (self.results.get_mut(item), end) {
@@ -303,9 +311,14 @@ impl Runner {
         let replays_only = claimed.is_some();
         let mut given = GivenReferences::default();
         if let Some(of) = item.record_of {
-            given.path = Some(item.path.clone());
             let record = self.results.get(of).and_then(|result| result.record.clone());
-            let Some(record) = claimed.cloned().flatten().or(record) else {
+            let earlier = claimed.cloned().flatten();
+            let both = record.as_deref().zip(earlier.as_deref());
+            // A reference to another record than before makes it another request.
+            if both.is_none_or(|(one, other)| is_same_record(&self.context.state, &item.params, one, other)) {
+                given.path = Some(item.path.clone());
+            }
+            let Some(record) = record.or(earlier) else {
                 let detail = missing("record's id", of);
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
@@ -337,10 +350,9 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = item_name(&self.context.name, &id).into();
         let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
-        let reads = None;
-        let item =
-            ItemRequest { method, path, params, headers, body, name, reads, key, given, is_stored, replays_only };
-        Ok((route, item))
+        let request =
+            ItemRequest { method, path, params, headers, body, name, reads: None, key, given, is_stored, replays_only };
+        Ok((route, request))
     }
 
     /// 424; its `instance` is the path of the item that failed.

@@ -102,8 +102,8 @@ impl Journal {
     }
 
     /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
-    /// claimed from the intent of its write on, or by the response of one that changed nothing, whose
-    /// operation is not in the ledger.
+    /// claimed from the intent of its write on, or by the response of one that changed nothing:
+    /// that one has no operation ([`OperationId::none`]).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
