@@ -81,8 +81,8 @@ impl Principal {
     ///
     /// # Errors
     /// The rate that it would exceed.
-    pub fn admit_in_slot(&self) -> Result<Option<AdmittedRequest>, QuotaExceeded> {
-        self.quota.as_ref().map(CallerQuota::admit_in_slot).transpose()
+    pub fn admit_in_place(&self) -> Result<Option<AdmittedRequest>, QuotaExceeded> {
+        self.quota.as_ref().map(CallerQuota::admit_in_place).transpose()
     }
 
     /// The same caller without any permission.

@@ -35,12 +35,12 @@ pub struct CallerQuota {
     reservation: Mutex<Option<Reservation>>,
 }
 
-/// Items of batches wait until then, so that a refused single request is admitted.
+/// While it lasts, items of batches wait, so that a refused single request is admitted.
 #[derive(Debug)]
 struct Reservation {
     until: Instant,
     /// How long it lasts.
-    time: Duration,
+    duration: Duration,
     /// The limit that the request exceeded.
     policy: QuotaPolicy,
 }
@@ -64,7 +64,7 @@ pub struct AdmittedRequest {
     quota: Arc<CallerQuota>,
     usage: Option<RateUsage>,
     /// Whether it is in flight by itself.
-    has_slot: AtomicBool,
+    has_place: AtomicBool,
     /// Whether a part of it counts against the rate in its place.
     has_lent_rate: AtomicBool,
 }
@@ -134,10 +134,10 @@ impl CallerQuota {
     /// A single request was refused. Items of batches wait so that it is admitted when its caller
     /// sends it again after this time; then they have as much time to themselves.
     pub fn reserve(&self, exceeded: &QuotaExceeded) {
-        let (now, time) = (Instant::now(), exceeded.retry_after + RESERVATION_GRACE);
+        let (now, duration) = (Instant::now(), exceeded.retry_after + RESERVATION_GRACE);
         let mut reservation = self.lock_reservation();
-        if reservation.as_ref().is_none_or(|last| now >= last.until + last.time) {
-            *reservation = Some(Reservation { until: now + time, time, policy: exceeded.policy });
+        if reservation.as_ref().is_none_or(|last| now >= last.until + last.duration) {
+            *reservation = Some(Reservation { until: now + duration, duration, policy: exceeded.policy });
         }
     }
 
@@ -159,16 +159,16 @@ impl CallerQuota {
     ///
     /// # Errors
     /// The rate that it would exceed.
-    pub fn admit_in_slot(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
+    pub fn admit_in_place(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let usage = self.rate.as_ref().map(Rate::check).transpose()?;
         Ok(AdmittedRequest::new(self, usage, false))
     }
 }
 
 impl AdmittedRequest {
-    fn new(quota: &Arc<CallerQuota>, usage: Option<RateUsage>, has_slot: bool) -> Self {
-        let (has_slot, has_lent_rate) = (AtomicBool::new(has_slot), AtomicBool::new(false));
-        Self { quota: Arc::clone(quota), usage, has_slot, has_lent_rate }
+    fn new(quota: &Arc<CallerQuota>, usage: Option<RateUsage>, has_place: bool) -> Self {
+        let (has_place, has_lent_rate) = (AtomicBool::new(has_place), AtomicBool::new(false));
+        Self { quota: Arc::clone(quota), usage, has_place, has_lent_rate }
     }
 
     /// The first item of a batch, which counts in the place of the batch itself: a batch counts as
@@ -180,8 +180,8 @@ impl AdmittedRequest {
     }
 
     /// From now on the request is not in flight by itself: it only waits for others of its caller.
-    pub fn release_slot(&self) {
-        if self.has_slot.swap(false, Ordering::Relaxed) {
+    pub fn release_place(&self) {
+        if self.has_place.swap(false, Ordering::Relaxed) {
             self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -195,7 +195,7 @@ impl AdmittedRequest {
 
 impl Drop for AdmittedRequest {
     fn drop(&mut self) {
-        self.release_slot();
+        self.release_place();
     }
 }
 

@@ -72,16 +72,20 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
             }
             None => {}
             Some(field) => {
-                for word in unmapped_words(entry, field) {
-                    mismatches.push(mismatch(key.clone(), false, format!("no value of the model is meant by {word}")));
+                for choice in unreadable_choices(entry, field) {
+                    mismatches.push(mismatch(
+                        key.clone(),
+                        false,
+                        format!("no value of the model is meant by {choice}"),
+                    ));
                 }
                 if !field.is_updatable && !entry.is_read_only {
                     let detail = format!("{member:?} is read-only at the system; set read_only = true");
                     mismatches.push(mismatch(key, false, detail));
                 } else if field.is_required && field.is_creatable && entry.is_read_only {
-                    let detail =
-                        format!("a new record must have {member:?}, which callers cannot set: set it in create");
                     if !map.create.contains_key(member) {
+                        let detail =
+                            format!("a new record must have {member:?}, which callers cannot set: set it in create");
                         mismatches.push(mismatch(key, false, detail));
                     }
                 }
@@ -103,7 +107,7 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
 }
 
 /// The values of a vendor's choice that the map cannot read.
-fn unmapped_words(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
+fn unreadable_choices(entry: &MapEntry, field: &FieldSchema) -> Vec<String> {
     let choices = titled_choices(field).into_iter().map(|(value, _)| value);
     let plain = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     choices

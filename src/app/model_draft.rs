@@ -91,14 +91,15 @@ fn draft_field(field: &FieldSchema) -> DraftField {
     };
     let vendor_type = field.vendor.get("type").and_then(Value::as_str).unwrap_or_default();
     let is_plain_text = declared == "type = \"string\"";
-    let comment = if is_nested {
-        "   # holds more than one value: name a place below it, such as \"/member/name\""
-    } else if is_plain_text && vendor_type.to_ascii_lowercase().contains("date") {
-        "   # a date or a time: give its form, such as date = \"MM/dd/yyyy\" or datetime = \"iso\""
-    } else if field.is_required {
-        "   # a new record must have it"
-    } else {
-        ""
+    let is_date = is_plain_text && vendor_type.to_ascii_lowercase().contains("date");
+    let comment = match (is_nested, is_date, field.is_required) {
+        (true, _, _) => "   # holds more than one value: name a place below it, such as \"/member/name\"",
+        (_, true, true) => {
+            "   # a new record must have it; a date or a time: give its form, such as date = \"MM/dd/yyyy\""
+        }
+        (_, true, false) => "   # a date or a time: give its form, such as date = \"MM/dd/yyyy\" or datetime = \"iso\"",
+        (_, false, true) => "   # a new record must have it",
+        (_, false, false) => "",
     };
     let off = if is_nested { "# " } else { "" };
     DraftField { off, declared: format!("{{ {declared} }}"), entry, comment }
@@ -122,7 +123,13 @@ fn declare(field: &FieldSchema, types: &[&str]) -> (String, String) {
         return ("type = \"boolean\"".to_owned(), codec.to_owned());
     }
     if choices.iter().any(|(value, title)| value.is_number() && !title.is_empty()) {
-        let words: Vec<String> = choices.iter().map(|(_, title)| quote_toml(&snake_case(title))).collect();
+        let mut used = BTreeSet::new();
+        let unique = |(value, title): &(Value, &str)| {
+            let word = snake_case(title);
+            let word = if used.insert(word.clone()) { word } else { format!("{word}_{value}") };
+            quote_toml(&word)
+        };
+        let words: Vec<String> = choices.iter().map(unique).collect();
         let pairs: Vec<String> =
             choices.iter().zip(&words).map(|((value, _), word)| format!("{value} = {word}")).collect();
         let declared = format!("type = \"string\", enum = [{}]", words.join(", "));
@@ -145,9 +152,13 @@ fn declare(field: &FieldSchema, types: &[&str]) -> (String, String) {
 
 /// What a new record must have besides the mapped fields, as a line that is off.
 fn draft_create(schema: &RecordSchema) -> String {
-    let is_unmapped = |field: &&FieldSchema| field.is_required && field.is_creatable && !field.is_updatable;
-    let missing: Vec<String> =
-        schema.fields.iter().filter(is_unmapped).map(|field| format!("{} = \"…\"", toml_key(&field.name))).collect();
+    let is_set_only_at_creation = |field: &&FieldSchema| field.is_required && field.is_creatable && !field.is_updatable;
+    let missing: Vec<String> = schema
+        .fields
+        .iter()
+        .filter(is_set_only_at_creation)
+        .map(|field| format!("{} = \"…\"", toml_key(&field.name)))
+        .collect();
     if missing.is_empty() {
         return String::new();
     }

@@ -58,7 +58,7 @@ impl CollectionSchema {
         let updatable = fields_of(&schema, purpose)
             .map(|field| {
                 let property = property_of(field, purpose);
-                let certain = CertainTypes::of(&property);
+                let certain = CertainTypes::from_schema(&property);
                 let doubts = Doubts::of(&property);
                 Ok((field.name.clone(), MemberValidator { certain, validator: build(property)?, doubts }))
             })
@@ -131,7 +131,7 @@ impl CollectionSchema {
     fn fits(&self, name: &str, value: &RawJson) -> bool {
         match self.updatable.get(name) {
             Some(member) => {
-                member.certain.accept(value) || member.validator.is_valid(&value.value().unwrap_or_default())
+                member.certain.accepts(value) || member.validator.is_valid(&value.value().unwrap_or_default())
             }
             None => !self.schema.is_closed,
         }
@@ -142,7 +142,7 @@ impl CollectionSchema {
     pub fn has_doubts(&self, members: &RawObject) -> bool {
         let is_doubtful = |(name, value): (&str, &RawJson)| {
             let member = self.updatable.get(name);
-            member.is_some_and(|member| !member.certain.accept(value) && member.doubts.concern(value))
+            member.is_some_and(|member| !member.certain.accepts(value) && member.doubts.concern(value))
         };
         members.iter().any(is_doubtful)
     }

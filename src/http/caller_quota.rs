@@ -39,17 +39,17 @@ pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
 
 /// The place of a batch among its caller's requests in flight, lent to one of its items.
 #[must_use]
-pub(super) struct LentSlot(Rc<RequestState>);
+pub(super) struct LentPlace(Rc<RequestState>);
 
-impl Drop for LentSlot {
+impl Drop for LentPlace {
     fn drop(&mut self) {
-        self.0.lends_slot.set(false);
+        self.0.lends_place.set(false);
     }
 }
 
-fn lend_slot(batch: &Rc<RequestState>) -> Option<LentSlot> {
-    let is_free = batch.admitted().is_some() && !batch.lends_slot.replace(true);
-    is_free.then(|| LentSlot(Rc::clone(batch)))
+fn lend_place(batch: &Rc<RequestState>) -> Option<LentPlace> {
+    let is_free = batch.admitted().is_some() && !batch.lends_place.replace(true);
+    is_free.then(|| LentPlace(Rc::clone(batch)))
 }
 
 /// Counts an item of a batch against its caller's limits. One item at a time is in flight in the
@@ -58,18 +58,18 @@ fn lend_slot(batch: &Rc<RequestState>) -> Option<LentSlot> {
 ///
 /// # Errors
 /// 429: the rate, or no place before the item's deadline.
-pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<LentSlot>, Problem> {
+pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<LentPlace>, Problem> {
     let Some(caller) = state.principal() else { return Ok(None) };
     let Some(quota) = caller.quota() else { return Ok(None) };
     loop {
-        let place = lend_slot(batch);
+        let place = lend_place(batch);
         let reserved = quota.reserved().filter(|_| place.is_none());
         let is_reserved = reserved.is_some();
         let admitted = match reserved {
             Some(exceeded) => Err(exceeded),
             None if place.is_some() => match batch.admitted().and_then(AdmittedRequest::first_item) {
                 Some(first) => Ok(Some(first)),
-                None => caller.admit_in_slot(),
+                None => caller.admit_in_place(),
             },
             None => caller.admit(),
         };
@@ -117,10 +117,7 @@ pub(super) fn add_headers(headers: &mut HeaderMap, state: &RequestState) {
     };
     if let Some(RateUsage { remaining, reset_seconds }) = usage {
         let (mut left, mut reset) = (itoa::Buffer::new(), itoa::Buffer::new());
-        let mut value = String::with_capacity(48);
-        for part in ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)] {
-            value.push_str(part);
-        }
+        let value = ["\"rate\";r=", left.format(remaining), ";t=", reset.format(reset_seconds)].concat();
         append_header(headers, RATE_LIMIT, value);
     }
     if let Ok(value) = HeaderValue::from_maybe_shared(policy) {

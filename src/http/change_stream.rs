@@ -67,14 +67,14 @@ impl ChangeStream {
     /// up: the connection polls it at that time.
     pub(super) fn into_events(
         self,
-        has_hung_up: impl Fn() -> bool,
+        is_disconnected: impl Fn() -> bool,
     ) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
         let mut events = Box::pin(futures_util::stream::unfold(self, |mut stream| async move {
             let bytes = stream.next().await?;
             Some((Ok(bytes), stream))
         }));
         futures_util::stream::poll_fn(move |context| {
-            if has_hung_up() { Poll::Ready(None) } else { events.as_mut().poll_next(context) }
+            if is_disconnected() { Poll::Ready(None) } else { events.as_mut().poll_next(context) }
         })
     }
 

@@ -206,7 +206,7 @@ impl RequestContext {
         &self,
         read: impl Future<Output = Result<T, JournalError>>,
     ) -> Result<T, Problem> {
-        self.before_deadline(read).await?.map_err(|error| journal_unreadable(&error))
+        self.before_deadline(read).await?.map_err(|error| store_unavailable(&error))
     }
 
     /// Waits for the store, at most until the request's deadline.
@@ -221,9 +221,9 @@ impl RequestContext {
     }
 }
 
-/// 503 for a store that cannot be read.
-pub(super) fn journal_unreadable(error: &JournalError) -> Problem {
-    let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be read at the moment");
+/// 503 for a store that cannot be reached.
+pub(super) fn store_unavailable(error: &JournalError) -> Problem {
+    let problem = ProblemKind::Overloaded.with_detail("the gateway's store cannot be reached at the moment");
     problem.retry_after(Duration::from_secs(2)).with_cause(error)
 }
 

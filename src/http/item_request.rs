@@ -45,13 +45,6 @@ pub(super) struct GivenReferences {
     pub(super) if_match: Option<String>,
 }
 
-impl GivenReferences {
-    /// Whether the item names no other one.
-    pub(super) fn is_empty(&self) -> bool {
-        self.path.is_none() && self.if_match.is_none()
-    }
-}
-
 impl ItemRequest {
     /// The configured system that the path names.
     pub(super) fn system(&self, api: &ApiState) -> Option<Arc<System>> {

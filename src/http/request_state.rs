@@ -55,7 +55,7 @@ pub(super) struct RequestState {
     /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
     /// Whether an item of this batch is in flight in its place.
-    pub(super) lends_slot: Cell<bool>,
+    pub(super) lends_place: Cell<bool>,
     span: Cell<Option<RequestSpan>>,
 }
 
@@ -72,7 +72,7 @@ impl RequestState {
             target: OnceCell::new(),
             principal: OnceCell::new(),
             admitted: OnceCell::new(),
-            lends_slot: Cell::new(false),
+            lends_place: Cell::new(false),
             span: Cell::new(None),
         })
     }

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::error::DbError;
 use super::model::IdempotencyClaim;
 use super::readers::Reader;
@@ -99,22 +101,32 @@ pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
-const KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
+const SELECT_KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
 
-/// The keys of a caller that are one of these, or begin with a prefix, each with its operation.
-pub(super) async fn claimed_keys(
+/// The keys of a caller that begin with a prefix, each with its operation. It reads all keys of the
+/// caller.
+pub(super) async fn claimed_keys_with_prefix(
     reader: &Reader,
     caller: &str,
     prefix: &str,
+) -> Result<HashMap<String, OperationId>, DbError> {
+    let params = [SqlValue::Text(caller.to_owned()), SqlValue::Text(prefix.to_owned())];
+    let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
+    let rows = reader.select(statement, &params).await?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
+}
+
+/// Those of these keys of a caller that are claimed, each with its operation.
+pub(super) async fn claimed_keys(
+    reader: &Reader,
+    caller: &str,
     keys: &[String],
 ) -> Result<HashMap<String, OperationId>, DbError> {
-    let caller = SqlValue::Text(caller.to_owned());
-    let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
-    let mut rows = reader.select(statement, &[caller.clone(), SqlValue::Text(prefix.to_owned())]).await?;
-    for key in keys {
-        rows.extend(reader.select(KEY, &[caller.clone(), SqlValue::Text(key.clone())]).await?);
-    }
-    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
+    let select = async |key: &String| {
+        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.clone())]).await
+    };
+    let rows = try_join_all(keys.iter().map(select)).await?;
+    rows.into_iter().flatten().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }
 
 /// The operation that has claimed a key of a caller.
@@ -123,6 +135,7 @@ pub(super) async fn claiming_operation(
     caller: &str,
     key: &str,
 ) -> Result<Option<OperationId>, DbError> {
-    let mut rows = reader.select(KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
+    let mut rows =
+        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
     rows.first_mut().map(|row| row.operation(1)).transpose()
 }

@@ -140,6 +140,7 @@ impl ChangeSet {
     /// Whether nothing but leases has changed.
     pub(super) fn is_only_leases(&self) -> bool {
         let Self {
+            leases: _,
             // These come only with an entry of the ledger.
             feed: _,
             clock_step: _,
@@ -148,7 +149,6 @@ impl ChangeSet {
             ended: _,
             details: _,
             verdicts: _,
-            leases: _,
             entries,
             adopted,
             interim,

@@ -115,8 +115,8 @@ impl Journal {
     }
 
     /// A check for a write that begins now: whether it is still this process's own. Another replica
-    /// takes over the writes of one that has not reached the database for 8 s; the check fails from
-    /// 4 s on, and after such a pause.
+    /// takes over the writes of one that has not reached the database for 8 s; the check fails
+    /// while the last heartbeat is 4 s old or older, and for good after a pause of 7 s.
     pub fn ownership_check(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let epoch = self.inner.shared.lock_ownership().epoch();
         let shared = Arc::clone(&self.inner.shared);

@@ -271,70 +271,65 @@ impl Writer {
         let (state, key_ttl) = (&mut self.state, self.shared.key_ttl());
         match &queued.command {
             Command::Acquire { system, record, ttl_ms } => {
-                CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes))
+                return CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes));
             }
-            Command::Renew { lease, ttl_ms } => CommandResult::Renewed(state.renew(lease, *ttl_ms, changes)),
-            Command::Release { lease } => {
-                state.release(lease, changes);
-                CommandResult::Done
-            }
+            Command::Renew { lease, ttl_ms } => return CommandResult::Renewed(state.renew(lease, *ttl_ms, changes)),
+            Command::Release { lease } => state.release(lease, changes),
             Command::Begin(intent) if !queued.must_begin && state.is_taken(&intent.operation) => {
-                CommandResult::OwnedElsewhere
+                return CommandResult::OwnedElsewhere;
             }
-            Command::Begin(intent) => CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None),
+            Command::Begin(intent) => {
+                return CommandResult::Begun(state.begin(intent, queued.must_begin, changes), None);
+            }
             Command::SaveInterim { operation, response, replay_json } => {
                 state.save_interim_outcome(operation, *response, replay_json.as_deref(), changes);
-                CommandResult::Done
             }
             // The outcome of a retry may be in the database already; another replica's is not it.
             Command::Finish(outcome) => {
                 let is_stored = queued.is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
-                CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored)
+                return CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored);
             }
             Command::CancelUnclaimed(operation) => {
                 state.finish(&Arc::new(Outcome::not_sent(operation)), key_ttl, changes);
-                CommandResult::Done
             }
             Command::Adopt { .. } => {
                 let adopted = state.adopt(std::mem::take(orphans), changes);
                 self.unclaimed = adopted.iter().map(|orphan| orphan.operation.clone()).collect();
-                CommandResult::Adopted(adopted)
+                return CommandResult::Adopted(adopted);
             }
             Command::Cut { seq, hash } => {
                 state.cut(*seq, *hash, changes);
                 self.has_expired = true;
-                CommandResult::Done
             }
-            Command::RecordVerdict(verdict) => CommandResult::Verdict(state.record_verdict(verdict, key_ttl, changes)),
+            Command::RecordVerdict(verdict) => {
+                return CommandResult::Verdict(state.record_verdict(verdict, key_ttl, changes));
+            }
             Command::WarnContradictedVerdict { operation, found } => {
                 state.warn_contradicted_verdict(operation, *found, changes);
-                CommandResult::Done
             }
             Command::SaveToken { system, sealed } => {
                 changes.tokens.insert(Arc::clone(system), Arc::clone(sealed));
-                CommandResult::Done
             }
             Command::SaveShown { etag, fields } => {
                 let expires_ms = state.now_ms().saturating_add(self.shared.remember_shown_ms);
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
-                CommandResult::Done
             }
-            Command::StoreReplay { claim, replay_json: text } => {
-                CommandResult::ReplayStored(state.store_replay(claim, text, key_ttl, changes))
+            Command::StoreReplay { claim, replay_json } => {
+                return CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes));
             }
             Command::StoreBatch { rows, key } => {
-                CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes))
+                return CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes));
             }
             Command::SaveBatchRows { rows, lease } => {
-                CommandResult::BatchRowsSaved(state.save_batch_rows(rows, lease.as_ref(), changes))
+                return CommandResult::BatchRowsSaved(state.save_batch_rows(rows, lease.as_ref(), changes));
             }
             // No other process checks whether the only writer of a file is alive.
             command @ (Command::Heartbeat | Command::CheckWritable) => {
                 changes.heartbeat |= self.database.is_shared() || matches!(command, Command::CheckWritable);
-                CommandResult::Done
             }
-            Command::Flush => CommandResult::Done,
+            Command::Flush => {}
         }
+        CommandResult::Done
     }
 
     /// Sends the response of a command. Only here does a `Started` get its guard: the results of a

@@ -207,13 +207,13 @@ impl WriterState {
         changes: &mut ChangeSet,
     ) -> Option<IdempotencyState> {
         let key_id: IdempotencyKeyId = (claim.caller.as_str().into(), claim.key.as_str().into());
-        if let Some(taken) = self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
-            return Some(taken);
+        if let Some(state) = self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
+            return Some(state);
         }
         let expires_ms = Some(self.now_ms().saturating_add(key_ttl.of_item(claim.is_of_stored_batch)));
         let row = IdempotencyRow {
             fingerprint: claim.fingerprint.to_vec(),
-            operation: OperationId::new(),
+            operation: OperationId::none(),
             progress: KeyProgress { replay_json: Some(replay_json.to_owned()), interim: None, expires_ms },
         };
         self.keys.insert(key_id.clone(), row.clone());

@@ -11,6 +11,8 @@ use super::caller::Action;
 use super::uuid_v7;
 use super::vendor_record::Warning;
 
+const NIL: &str = "00000000-0000-0000-0000-000000000000";
+
 /// The id of an operation: a UUID of version 7, so that ids sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Deserialize, utoipa::ToSchema)]
 #[schema(value_type = String, example = "01920f3e-5c0e-7a50-9d3e-0f2f5a3c9b11")]
@@ -22,6 +24,18 @@ impl OperationId {
     #[must_use]
     pub fn new() -> Self {
         Self(uuid_v7::generate())
+    }
+
+    /// The id that stands for no operation: the nil UUID (RFC 9562 §5.9).
+    #[must_use]
+    pub fn none() -> Self {
+        Self(NIL.into())
+    }
+
+    /// Whether it stands for no operation.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        &*self.0 == NIL
     }
 
     /// Parses an id; `None` if the text is not a UUID.

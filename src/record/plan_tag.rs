@@ -102,7 +102,7 @@ pub struct PlanTag(Box<str>);
 impl PlanTag {
     /// Makes the tag of a plan that expires at this time, in milliseconds since 1970.
     #[must_use]
-    pub fn seal(key: &PlanKey, digests: &PlanDigests, expires_ms: u64) -> Self {
+    pub fn issue(key: &PlanKey, digests: &PlanDigests, expires_ms: u64) -> Self {
         let mut bytes = Vec::with_capacity(BODY_BYTES + blake3::OUT_LEN);
         bytes.extend(expires_ms.to_be_bytes());
         bytes.extend(digests.0);
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_plan_fits_only_the_very_write_that_was_previewed() {
-        let tag = PlanTag::seal(&PlanKey::new(KEY), &digests(KEY, None), 1000);
+        let tag = PlanTag::issue(&PlanKey::new(KEY), &digests(KEY, None), 1000);
         assert_eq!(PlanTag::parse(tag.as_str()), Some(tag.clone()));
         assert_eq!(differences(&tag, &digests(KEY, None), 999), []);
         for part in PlanPart::COMPARED {
@@ -194,8 +194,8 @@ mod tests {
     #[test]
     fn a_tag_that_was_not_made_with_the_key_differs_in_everything() {
         let planned = digests(KEY, None);
-        let tag = PlanTag::seal(&PlanKey::new(KEY), &planned, 1000);
-        let foreign = PlanTag::seal(&PlanKey::new([8; 32]), &planned, 1000);
+        let tag = PlanTag::issue(&PlanKey::new(KEY), &planned, 1000);
+        let foreign = PlanTag::issue(&PlanKey::new([8; 32]), &planned, 1000);
         assert_eq!(differences(&foreign, &planned, 0), PlanPart::COMPARED);
         let bytes = BASE64.decode(&tag.as_str()[PREFIX.len()..]).expect("bytes");
         for index in 0..bytes.len() {

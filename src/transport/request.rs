@@ -19,16 +19,16 @@ pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Capacity for the headers of most requests, the credentials included.
 const TYPICAL_HEADERS: usize = 5;
 
-/// Closes when this process may not send a write any more, because another one may have taken it
+/// Is denied when this process may not send a write any more, because another one may have taken it
 /// over, or a person may have ended it.
 #[derive(Clone)]
 pub struct SendPermission(Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>);
 
 impl SendPermission {
-    /// A permission that is open while `is_granted` returns `true`.
+    /// A permission that is granted while `check` returns `true`.
     #[must_use]
-    pub fn new<F: Future<Output = bool> + Send + 'static>(is_granted: impl Fn() -> F + Send + Sync + 'static) -> Self {
-        Self(Arc::new(move || Box::pin(is_granted())))
+    pub fn new<F: Future<Output = bool> + Send + 'static>(check: impl Fn() -> F + Send + Sync + 'static) -> Self {
+        Self(Arc::new(move || Box::pin(check())))
     }
 
     /// Whether the request may be sent now.

@@ -212,13 +212,13 @@ mod tests {
         let permission = Arc::clone(&is_granted);
         let mut write = request(VendorRequestKind::Update);
         write.permission = Some(SendPermission::new(move || std::future::ready(permission.load(Ordering::Relaxed))));
-        let fault = attempt.call(&mut write).await.expect_err("closed");
+        let fault = attempt.call(&mut write).await.expect_err("denied");
         assert_eq!((fault.kind, fault.effect), (VendorErrorKind::Overloaded, SideEffect::None));
         let rendered = String::from_utf8(metrics.render().expect("metrics")).expect("text");
         let mut series = rendered.lines().filter(|line| line.starts_with(r#"vendor_requests_total{call="update""#));
         assert!(series.all(|line| line.ends_with(" 0")), "nothing is counted");
         is_granted.store(true, Ordering::Relaxed);
-        attempt.call(&mut write).await.expect("open");
+        attempt.call(&mut write).await.expect("granted");
         assert_eq!(metric_value(&metrics, r#"vendor_requests_total{call="update",outcome="2xx",system="crm"}"#), 1);
     }
 

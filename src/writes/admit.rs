@@ -2,7 +2,7 @@
 
 use super::command::WriteCommand;
 use super::lease::{LeaseGuard, acquire_lease, ensure_not_blocked};
-use super::outcome::EarlyEnd;
+use super::outcome::AttemptExit;
 use super::problems::guarantee_unavailable;
 use super::write_task::WriteTask;
 use crate::problem::Problem;
@@ -31,7 +31,7 @@ pub(super) fn check_guarantee(system: &System, command: &WriteCommand) -> Result
 
 /// Checks what the vendor can guarantee and that no blocking write (queued or unresolved) runs, and
 /// takes the lease that a guarded write needs.
-pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, EarlyEnd> {
+pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, AttemptExit> {
     let WriteTask { services, system, command, context, .. } = *task;
     let is_native = check_guarantee(system, command)?;
     let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };

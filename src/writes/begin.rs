@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::idempotency::{idempotency_claim, outcome_from_key};
 use super::in_flight_write::InFlightWrite;
 use super::lease::{LeaseGuard, RecordLockBackoff};
-use super::outcome::EarlyEnd;
+use super::outcome::AttemptExit;
 use super::plan::Planned;
 use super::problems::{begin_failed, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
@@ -23,7 +23,7 @@ pub(super) struct Journaled<'t> {
 }
 
 /// Stores the intent.
-pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, EarlyEnd> {
+pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptExit> {
     let Planned { task, lease, mut request, intent } = planned;
     // From before the intent is stored: others can take it over from then on.
     request.request.permission = Some(task.services.permission_to_send(&intent.operation));
@@ -37,7 +37,7 @@ pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>
     Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.services, write) })
 }
 
-async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyEnd> {
+async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptExit> {
     let WriteTask { services, system, context, .. } = *task;
     let intent = to_journal_intent(task, write);
     let mut backoff = write.id().map(|id| RecordLockBackoff::new(&services.journal, system, id, context));
@@ -45,7 +45,7 @@ async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), EarlyE
         let begun = services.journal.begin(intent.clone()).await;
         match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
             BeginResult::Started => return Ok(()),
-            BeginResult::LeaseLost => return Err(EarlyEnd::Restart),
+            BeginResult::LeaseLost => return Err(AttemptExit::Restart),
             BeginResult::Running(operation) => return Err(write_in_progress(system, Some(&operation)).into()),
             BeginResult::IdempotencyKey(state) => {
                 return Err(outcome_from_key(&services.metrics, system, task.command, state));

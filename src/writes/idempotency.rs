@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
-use super::outcome::{EarlyEnd, WriteOutcome};
-use super::problems::{duplicate_in_progress, journal_unwritable, plan_changed, write_in_progress};
+use super::outcome::{AttemptExit, WriteOutcome};
+use super::problems::{duplicate_in_progress, plan_changed, write_in_progress, write_not_begun};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -38,7 +38,7 @@ impl InFlightKeys {
         system: &System,
         command: &WriteCommand,
         context: &CallerContext,
-    ) -> Result<Option<InFlightKeyGuard>, EarlyEnd> {
+    ) -> Result<Option<InFlightKeyGuard>, AttemptExit> {
         let Some(key) = &command.idempotency else { return Ok(None) };
         let guard = self.try_acquire(&context.caller.0, &key.key);
         guard.map(Some).ok_or_else(|| duplicate_in_progress(system).into())
@@ -68,9 +68,9 @@ pub(super) async fn check_key(
     system: &System,
     command: &WriteCommand,
     context: &CallerContext,
-) -> Result<(), EarlyEnd> {
+) -> Result<(), AttemptExit> {
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
-    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| journal_unwritable(&error))?;
+    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| write_not_begun(&error))?;
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
@@ -81,13 +81,13 @@ pub(super) async fn save_replay(
     system: &System,
     (command, context): (&WriteCommand, &CallerContext),
     outcome: &WriteOutcome,
-) -> Result<(), EarlyEnd> {
+) -> Result<(), AttemptExit> {
     let Some(claim) = idempotency_claim(command, context) else { return Ok(()) };
     let replay = serde_json::to_string(outcome).map_err(|error| {
         let detail = "The response to this Idempotency-Key cannot be stored.";
         ProblemKind::InternalError.with_detail(detail).with_cause(error)
     })?;
-    let stored = journal.store_replay(claim, replay).await.map_err(|error| journal_unwritable(&error))?;
+    let stored = journal.store_replay(claim, replay).await.map_err(|error| write_not_begun(&error))?;
     stored.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
@@ -102,7 +102,7 @@ pub(super) fn outcome_from_key(
     system: &System,
     command: &WriteCommand,
     state: IdempotencyState,
-) -> EarlyEnd {
+) -> AttemptExit {
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
         IdempotencyState::Mismatch if command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan) => {
@@ -117,7 +117,7 @@ pub(super) fn outcome_from_key(
         IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {
             Ok(outcome) => {
                 metrics.idempotent_replay();
-                EarlyEnd::Replay(Box::new(outcome))
+                AttemptExit::Replay(Box::new(outcome))
             }
             Err(error) => ProblemKind::InternalError
                 .with_detail("The stored response to this Idempotency-Key cannot be read.")

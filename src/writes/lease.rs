@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::problems::{journal_unwritable, write_in_progress};
+use super::problems::{write_in_progress, write_not_begun};
 use crate::journal::{Journal, Lease, LeaseResult};
 use crate::problem::Problem;
 use crate::record::{OperationId, RecordId};
@@ -55,7 +55,7 @@ pub(super) async fn acquire_lease(
         let until_sent = context.deadline.saturating_duration_since(Instant::now()) + system.policy.timeout;
         let ttl = system.lease_ttl().max(until_sent);
         let acquired = journal.acquire(system.name.as_str(), id.as_str(), ttl).await;
-        let running = match acquired.map_err(|error| journal_unwritable(&error))? {
+        let running = match acquired.map_err(|error| write_not_begun(&error))? {
             LeaseResult::Lease(lease) => return Ok(LeaseGuard { journal: journal.clone(), lease: Some(lease) }),
             LeaseResult::Held => None,
             LeaseResult::Running(operation) => Some(operation),
@@ -94,9 +94,7 @@ impl<'w> RecordLockBackoff<'w> {
 /// Rejects with 409 while a blocking write (queued or unresolved) of the record runs (contract
 /// 4.4).
 pub(super) async fn ensure_not_blocked(journal: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
-    let running = journal
-        .blocking_write_on(system.name.as_str(), id.as_str())
-        .await
-        .map_err(|error| journal_unwritable(&error))?;
+    let running =
+        journal.blocking_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| write_not_begun(&error))?;
     running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))
 }

@@ -55,8 +55,8 @@ pub struct WriteResponse {
     pub operation: Option<Operation>,
 }
 
-/// Why an attempt ended without a resolution.
-pub(super) enum EarlyEnd {
+/// Why an attempt sends no request.
+pub(super) enum AttemptExit {
     /// It is rejected, or there is nothing to change.
     Outcome(Box<WriteOutcome>),
     /// An earlier request with its `Idempotency-Key` has this outcome.
@@ -65,7 +65,7 @@ pub(super) enum EarlyEnd {
     Restart,
 }
 
-impl From<Problem> for EarlyEnd {
+impl From<Problem> for AttemptExit {
     fn from(problem: Problem) -> Self {
         Self::Outcome(Box::new(problem.into()))
     }

@@ -6,7 +6,7 @@ use super::command::WriteCommand;
 use super::conflict_retries::{ConflictRetries, retryable_conflict};
 use super::finish::finish;
 use super::idempotency::{check_key, key_not_claimed, save_replay};
-use super::outcome::{EarlyEnd, WriteOutcome, WriteResponse};
+use super::outcome::{AttemptExit, WriteOutcome, WriteResponse};
 use super::plan::plan;
 use super::problems::{contended, restarts_exhausted};
 use super::schema_check::check_request;
@@ -21,7 +21,7 @@ use crate::system::{CallerContext, System};
 const MAX_RESTARTS: usize = 2;
 
 /// One attempt. Each step owns the result of the step before it; the first failure is the outcome.
-async fn attempt(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyEnd> {
+async fn attempt(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptExit> {
     let admitted = admit(task).await?;
     let planned = plan(admitted).await?;
     let journaled = journal_intent(planned).await?;
@@ -31,7 +31,7 @@ async fn attempt(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyEnd> {
 
 /// Repeats the attempt after a lost lease, a conflict with `If-Match: *` or a rebase, or a busy
 /// vendor, until the deadline.
-async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyEnd> {
+async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptExit> {
     let (services, system) = (task.services, task.system);
     let mut conflicts = ConflictRetries::new(task.retry_deadline());
     let mut restarts = 0;
@@ -57,10 +57,10 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, Ea
                 Some(conflict) if conflicts.pause(services, system).await => {
                     task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
                 }
-                Some(_) => return exhausted_conflict_outcome(task, outcome),
+                Some(_) => return resolve_exhausted_conflict(task, outcome),
                 None => return Ok(outcome),
             },
-            Err(EarlyEnd::Restart) if restarts < MAX_RESTARTS => restarts += 1,
+            Err(AttemptExit::Restart) if restarts < MAX_RESTARTS => restarts += 1,
             Err(early) => return Err(early),
         }
     }
@@ -75,7 +75,7 @@ fn should_fall_back_to_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> 
 }
 
 /// The outcome of a write that met a conflict at every attempt.
-fn exhausted_conflict_outcome(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, EarlyEnd> {
+fn resolve_exhausted_conflict(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, AttemptExit> {
     let (services, system) = (task.services, task.system);
     match &outcome {
         WriteOutcome::Problem(problem) if problem.name == ProblemKind::PreconditionFailed => {
@@ -102,9 +102,9 @@ pub(super) async fn run(
     let task = WriteTask::new((services, system), command, context, sent_operation, Some(responder));
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
-        Err(EarlyEnd::Outcome(outcome)) => (*outcome, false),
-        Err(EarlyEnd::Replay(outcome)) => (*outcome, true),
-        Err(EarlyEnd::Restart) => (restarts_exhausted().into(), false),
+        Err(AttemptExit::Outcome(outcome)) => (*outcome, false),
+        Err(AttemptExit::Replay(outcome)) => (*outcome, true),
+        Err(AttemptExit::Restart) => (restarts_exhausted().into(), false),
     };
     let response = build_response(services, outcome, replayed).await;
     let undelivered = match task.responder.take() {
@@ -119,13 +119,13 @@ pub(super) async fn run(
 }
 
 /// The key is held until the write has ended, even if its caller disconnects.
-async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, EarlyEnd> {
+async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, AttemptExit> {
     let WriteTask { services, system, command, context, .. } = *task;
     let check = async || check_key((&services.journal, &services.metrics), system, command, context).await;
     let claimed = services.in_flight_keys.claim(system, command, context);
     let _key_guard = match (check().await, claimed) {
         // The first request still runs in this process, even if the store has an outcome for it.
-        (Err(EarlyEnd::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
+        (Err(AttemptExit::Replay(outcome)), Err(in_progress)) if outcome.is_unknown() => return Err(in_progress),
         (checked, claimed) => checked.and(claimed)?,
     };
     if command.replays_only {
@@ -133,16 +133,15 @@ async fn attempt_once_per_key(task: &WriteTask<'_>) -> Result<WriteOutcome, Earl
     }
     check_request(task).await?;
     match attempt_until_resolved(task).await {
-        // The problem of an unconfirmed begin names its operation; the key does not.
-        Err(EarlyEnd::Outcome(outcome)) if matches!(*outcome, WriteOutcome::Success(_)) => {
+        Err(AttemptExit::Outcome(outcome)) if matches!(*outcome, WriteOutcome::Success(_)) => {
             save_replay((&services.journal, &services.metrics), system, (command, context), &outcome).await?;
-            Err(EarlyEnd::Outcome(outcome))
+            Err(AttemptExit::Outcome(outcome))
         }
-        Err(EarlyEnd::Outcome(outcome)) if !outcome.is_unknown() => {
+        // The problem of an unconfirmed begin names its operation; the key does not.
+        Err(AttemptExit::Outcome(outcome)) if !outcome.is_unknown() => {
             // The first request with this key may have begun at another replica since the check
-            // above, and may be the cause: its write makes the ETag stale, or leaves nothing to
-            // change.
-            check().await.and(Err(EarlyEnd::Outcome(outcome)))
+            // above, and may be the cause: its write makes the ETag stale.
+            check().await.and(Err(AttemptExit::Outcome(outcome)))
         }
         other => other,
     }

@@ -14,7 +14,7 @@ use super::admit::check_guarantee;
 use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
 use super::plan::{Draft, PlanTagInput, build_draft, max_ttl_ms};
-use super::problems::journal_unwritable;
+use super::problems::write_not_begun;
 use super::schema_check::check_request;
 use super::write_services::WriteServices;
 use super::write_task::WriteTask;
@@ -48,7 +48,7 @@ pub(crate) async fn preview(
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let expires_ms = now_ms.saturating_add(ttl_ms);
     let key = services.plan_key().await?;
-    let plan = PlanTag::seal(key, &plan_tag_input(&draft).digests(key, &task), expires_ms);
+    let plan = PlanTag::issue(key, &plan_tag_input(&draft).digests(key, &task), expires_ms);
     services.metrics.plan(system.index, PlanOutcome::Made);
     Ok(build_preview(&task, draft, is_blocked, &plan, expires_ms))
 }
@@ -57,7 +57,7 @@ pub(crate) async fn preview(
 async fn is_blocked(task: &WriteTask<'_>) -> Result<bool, Problem> {
     let Some(id) = task.command.op.record() else { return Ok(false) };
     let running = task.services.journal.blocking_write_on(task.system.name.as_str(), id.as_str()).await;
-    Ok(running.map_err(|error| journal_unwritable(&error))?.is_some())
+    Ok(running.map_err(|error| write_not_begun(&error))?.is_some())
 }
 
 fn plan_tag_input(draft: &Draft) -> PlanTagInput<'_> {

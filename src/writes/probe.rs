@@ -19,7 +19,7 @@ use super::interim_outcome::block_record;
 use super::resend::{repeatable_delete, resend};
 use super::resolve::{Evidence, ObservedRecord, Resolution, SendResult, needs_ledger, resolve, resolve_finally};
 use super::stored_request::StoredRequest;
-use super::write_services::{MIN_AGE_TO_CHECK_OWNER, WriteServices};
+use super::write_services::{MIN_AGE_TO_CHECK, WriteServices};
 use crate::metrics::RetryReason;
 use crate::record::{FieldChange, RecordId, VendorError, VendorRecord, Version, Warning};
 use crate::system::{System, VendorSession};
@@ -140,7 +140,7 @@ impl OutcomeProbe<'_> {
     /// A person may have ended the operation. The probes continue, to warn if the vendor shows
     /// another outcome; but the record is free, so the write is not sent again.
     async fn check_ended_elsewhere(&self, write: &mut InFlightWrite) {
-        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_CHECK_OWNER {
+        if write.has_ended_elsewhere || write.age() < MIN_AGE_TO_CHECK {
             return;
         }
         write.has_ended_elsewhere = !self.services.journal.is_running(&write.operation).await.unwrap_or(true);
@@ -291,7 +291,7 @@ impl OutcomeProbe<'_> {
         send_result: SendResult,
         observation: Observation,
         is_stable: bool,
-        judge: fn(&Evidence<'_>) -> Resolution,
+        resolve_with: fn(&Evidence<'_>) -> Resolution,
     ) -> Finding {
         let Observation { seen, record, concurrent } = observation;
         let (changes, old_values_known) = self.known_changes(write, send_result, &seen).await;
@@ -305,7 +305,7 @@ impl OutcomeProbe<'_> {
             version_is_sequence: self.system.adapter.capabilities().version_is_sequence,
             is_stable,
         };
-        let resolution = judge(&evidence);
+        let resolution = resolve_with(&evidence);
         let warnings = match resolution {
             Resolution::Applied | Resolution::NotApplied(_) => evidence.warnings(),
             Resolution::Unknown(_) | Resolution::Open => Vec::new(),

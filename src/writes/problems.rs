@@ -98,7 +98,7 @@ pub(super) fn outcome_stays_unknown(system: &System, operation: &OperationId) ->
 /// is `outcome-unknown`: a process that finds the operation running would send the write.
 pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &JournalError) -> Problem {
     if *error != JournalError::CommitUnknown {
-        return journal_unwritable(error);
+        return write_not_begun(error);
     }
     let detail = "The gateway's store did not confirm the intent in time, so nothing was sent to the vendor. The \
                   operation will report this, unless the gateway stops or loses its store before: then the next \
@@ -108,7 +108,7 @@ pub(super) fn begin_failed(system: &System, operation: &OperationId, error: &Jou
 }
 
 /// `overloaded`: without the store no write begins.
-pub(super) fn journal_unwritable(error: &JournalError) -> Problem {
+pub(super) fn write_not_begun(error: &JournalError) -> Problem {
     let detail = "The gateway's store cannot be written at the moment, so the write was not begun and nothing was \
                   sent to the vendor. Repeat the request later.";
     ProblemKind::Overloaded.with_detail(detail).retry_after(RUNNING_RETRY_AFTER).with_cause(error)

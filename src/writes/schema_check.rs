@@ -50,7 +50,7 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
-        count_unchecked(task);
+        mark_unchecked(task);
         return refuse(task, by_adapter);
     };
     if by_adapter.is_empty() && find_errors(&schema, op).is_empty() {
@@ -97,7 +97,7 @@ fn has_doubts(schema: &CollectionSchema, op: &WriteOp) -> bool {
     }
 }
 
-fn count_unchecked(task: &WriteTask<'_>) {
+fn mark_unchecked(task: &WriteTask<'_>) {
     task.services.metrics.schema_unavailable(task.system.index);
     task.schema.set_unchecked();
 }
@@ -105,7 +105,7 @@ fn count_unchecked(task: &WriteTask<'_>) {
 /// The same check with the schema of this moment.
 async fn check_again(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Result<(), Problem> {
     let Some(errors) = find_for_refusal(task, collection).await else {
-        count_unchecked(task);
+        mark_unchecked(task);
         return refuse(task, by_adapter);
     };
     if by_adapter.is_empty() {
@@ -277,7 +277,7 @@ async fn check_against_schema(
     if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
         report(task, find(&schema))
     } else {
-        count_unchecked(task);
+        mark_unchecked(task);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::active_probes::ActiveProbes;
 use super::idempotency::InFlightKeys;
 use super::in_flight_write::{InFlightWrite, ResponseState};
-use super::problems::journal_unwritable;
+use super::problems::write_not_begun;
 use super::record_queues::RecordQueues;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -24,14 +24,16 @@ use crate::transport::SendPermission;
 /// to find the outcome.
 pub(super) const MIN_AGE_TO_RESOLVE: Duration = Duration::from_mins(1);
 
-/// The age from which on the store is asked whether a person has ended an operation. It is less,
-/// because the store's clock, which measures that age, may be ahead of this process's. Asking too
-/// early costs a few queries.
-pub(super) const MIN_AGE_TO_CHECK_OWNER: Duration = Duration::from_secs(50);
+/// How far the store's clock, which measures that age, may be ahead of this process's. A wider
+/// margin costs a few queries.
+const CLOCK_MARGIN: Duration = Duration::from_secs(10);
 
-/// How long the store may take to answer that. The write takes one of the vendor's places
-/// meanwhile.
-const OWNER_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
+/// The age from which on the store is asked whether a person has ended an operation.
+pub(super) const MIN_AGE_TO_CHECK: Duration = MIN_AGE_TO_RESOLVE.saturating_sub(CLOCK_MARGIN);
+
+/// How long the store may take to answer that. Meanwhile the write is one of the vendor's requests
+/// in flight.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The writes that are handed over to the reconciler.
 pub struct ReconcileQueue(pub(super) mpsc::UnboundedReceiver<InFlightWrite>);
@@ -76,13 +78,13 @@ impl WriteServices {
 
     /// The key that authenticates the tags of plans.
     pub(super) async fn plan_key(&self) -> Result<&PlanKey, Problem> {
-        self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| journal_unwritable(&error))
+        self.plan_key.get_or_try_init(|| self.journal.plan_key()).await.map_err(|error| write_not_begun(&error))
     }
 
     /// The permission of a write whose intent is about to be stored. Nobody can end it by hand
     /// before it has some age.
     pub(super) fn permission_to_send(&self, operation: &OperationId) -> SendPermission {
-        self.permission(operation, MIN_AGE_TO_CHECK_OWNER)
+        self.permission(operation, MIN_AGE_TO_CHECK)
     }
 
     /// The permission of a write that may have been sent before.
@@ -90,17 +92,18 @@ impl WriteServices {
         self.permission(operation, Duration::ZERO)
     }
 
-    /// Closes when a write must not be sent any more: another replica may have taken it over since
-    /// now or, after `check_after`, the store does not have it as a running one of this process.
+    /// Is denied when a write must not be sent any more: another replica may have taken it over
+    /// since now or, after `check_after`, the store does not have it as a running one of this
+    /// process.
     fn permission(&self, operation: &OperationId, check_after: Duration) -> SendPermission {
         let is_owned = Arc::new(self.journal.ownership_check());
         let (journal, operation, since) = (self.journal.clone(), operation.clone(), Instant::now());
         SendPermission::new(move || {
             let (journal, operation, is_owned) = (journal.clone(), operation.clone(), is_owned.clone());
             async move {
-                let is_known = since.elapsed() < check_after
-                    || matches!(timeout(OWNER_CHECK_TIMEOUT, journal.owns_operation(&operation)).await, Ok(Ok(true)));
-                is_known && is_owned()
+                let may_run_here = since.elapsed() < check_after
+                    || matches!(timeout(CHECK_TIMEOUT, journal.owns_operation(&operation)).await, Ok(Ok(true)));
+                may_run_here && is_owned()
             }
         })
     }

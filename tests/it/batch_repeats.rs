@@ -1,7 +1,9 @@
 //! Batches that are sent again with their key, or end at their deadline (contract 4.10).
 
+use std::time::Duration;
+
 use actix_web::http::Method;
-use records_gateway::sandbox::CallKind;
+use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use crate::support::{BLUEDOLPHIN, MATRIX42, Request, TestEnv};
@@ -83,6 +85,36 @@ async fn a_record_that_was_deleted_by_its_tag_is_deleted_once() {
     let again = keyed(&env, &body).send().await.assert_status(207).json();
     assert_eq!((statuses(&again), replays(&again)), (vec![404, 204], vec![false, true]), "{again}");
     assert_eq!(env.call_count(CallKind::Delete), 1);
+}
+
+#[actix_web::test]
+async fn a_reference_to_another_record_is_another_request() {
+    let env = TestEnv::start(&MATRIX42);
+    let read = |key: &str| json!({"id": "a", "method": "GET", "path": MATRIX42.path(key)});
+    let mut write = set_text("b", "referred");
+    write["path"] = "/records/itsm/{a}".into();
+    write["depends_on"] = json!(["a"]);
+    let body = |key: &str| json!({"items": [read(key), write]});
+    assert_eq!(statuses(&keyed(&env, &body(MATRIX42.key)).send().await.assert_status(200).json()), [200, 204]);
+    let other = env.vendor_value(MATRIX42.other_key);
+    let refused = keyed(&env, &body(MATRIX42.other_key)).send().await.assert_status(207).json();
+    assert_eq!(refused["items"][1]["body"]["type"], "/problems/idempotency-key-reused", "{refused}");
+    assert_eq!(env.vendor_value(MATRIX42.other_key), other);
+    assert_eq!(replays(&keyed(&env, &body(MATRIX42.key)).send().await.assert_status(200).json()), [false, true]);
+}
+
+#[actix_web::test]
+async fn a_repeat_at_its_deadline_names_every_item() {
+    let env = TestEnv::start_with(&MATRIX42, |config| config.server("batch_deadline", "1s"));
+    let read = json!({"id": "a", "method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let mut write = set_text("b", "once");
+    write["depends_on"] = json!(["a"]);
+    let body = json!({"items": [read, write, set_text("c", "twice")]});
+    assert_eq!(statuses(&keyed(&env, &body).send().await.assert_status(200).json()), [200, 204, 204]);
+    env.faults().always(CallKind::Read, InjectedFault::Delay { pause: Duration::from_millis(1500) });
+    let again = keyed(&env, &body).send().await.assert_status(200).json();
+    assert_eq!((statuses(&again), replays(&again)), (vec![200, 204, 204], vec![false, true, true]), "{again}");
+    assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("twice"));
 }
 
 #[actix_web::test]

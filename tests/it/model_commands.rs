@@ -28,9 +28,9 @@ async fn a_draft_from_the_vendors_schema_is_a_valid_model() {
         let page = server.client().get(&format!("/models/draft/{system}")).send().await.assert_status(200).json();
         assert!(page["items"].as_array().is_some_and(|items| !items.is_empty()), "{page}\n{draft}");
     }
-    let unnamed = builder.run(&["model", "draft", "--system", "itsm"]);
-    let error = String::from_utf8_lossy(&unnamed.stderr).into_owned();
-    assert!(!unnamed.status.success() && error.contains("--collection"), "{error}");
+    let wrong = builder.run(&["model", "draft", "--system", "itsm", "--collection", "no collection"]);
+    let error = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && error.contains("--collection"), "{error}");
     drop(process);
 }
 

@@ -242,14 +242,21 @@ async fn writes_of_a_caller_over_its_rate_wait_and_are_made_once() {
     assert_eq!(env.record_count(), before + 15);
 }
 
-#[actix_web::test]
-async fn an_item_that_waits_for_a_place_does_not_begin_after_a_cancellation() {
+/// A stored batch of five creates, of which the first is at the vendor and takes its caller's only
+/// place: the environment, the number of records before, and the batch's path.
+async fn hold_the_first_of_five() -> (TestEnv, usize, String) {
     let env =
         TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 0), ("burst", 0), ("in_flight", 1)]));
     let before = env.record_count();
     env.faults().add(CallKind::Create, InjectedFault::Hold, 0, None);
     let path = store_limited(&env, &creates(5)).await;
     env.wait_for_calls(CallKind::Create, 1).await;
+    (env, before, path)
+}
+
+#[actix_web::test]
+async fn an_item_that_waits_for_a_place_does_not_begin_after_a_cancellation() {
+    let (env, before, path) = hold_the_first_of_five().await;
     authorized(env.request(Method::DELETE, &path), "other").send().await.assert_status(202);
     env.faults().clear();
     env.faults().release();
@@ -286,12 +293,7 @@ async fn a_repeated_batch_is_the_first_one_while_it_runs_and_after() {
 
 #[actix_web::test]
 async fn a_caller_can_cancel_its_batch_that_takes_all_its_places() {
-    let env =
-        TestEnv::start_with(&MATRIX42, |config| with_limits(config, &[("rate", 0), ("burst", 0), ("in_flight", 1)]));
-    let before = env.record_count();
-    env.faults().add(CallKind::Create, InjectedFault::Hold, 0, None);
-    let path = store_limited(&env, &creates(5)).await;
-    env.wait_for_calls(CallKind::Create, 1).await;
+    let (env, before, path) = hold_the_first_of_five().await;
     let cancel = || authorized(env.request(Method::DELETE, &path), "limited").send();
     cancel().await.assert_problem(429, "quota-exceeded");
     env.faults().clear();
@@ -299,6 +301,7 @@ async fn a_caller_can_cancel_its_batch_that_takes_all_its_places() {
     let until = Instant::now() + TIMEOUT;
     while cancel().await.status != 202 {
         assert!(Instant::now() < until, "it is never admitted");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let batch = wait_until_limited_is_over(&env, &path).await;
     assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(1), &json!(4)), "{batch}");

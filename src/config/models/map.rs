@@ -65,7 +65,7 @@ pub(super) fn read_map(
         entries: mapped,
         missing,
         together: joined_places(model, &entries),
-        ignores_case: config.vendor.factory.capabilities.ignores_case,
+        ignores_case,
         create,
         label: format!("{}@{fingerprint}", model.name).into(),
         fingerprint,

@@ -17,33 +17,33 @@ pub(super) fn item_name(batch: &str, item: &str) -> String {
 
 /// What keeps an item from a response of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Blocker {
+pub(super) enum PendingCause {
     /// Its own write, which this operation is now.
     OwnWrite(OperationId),
     /// Something that ends before long: another request with its key, or a write that has just
     /// ended.
-    Passing,
+    Transient,
     /// Another writer of the record.
     OtherWriter,
 }
 
 /// What the operation `named` in the 409 of an item is to the item that the ledger calls `name`.
 /// The item's own write can be another one by now: after a conflict it is tried again.
-pub(super) async fn find_blocker(
+pub(super) async fn find_pending_cause(
     journal: &Journal,
     caller: &str,
     key: &str,
     name: &str,
     named: &OperationId,
-) -> Result<Blocker, JournalError> {
+) -> Result<PendingCause, JournalError> {
     let is_own = |operation: &Operation| operation.batch.as_deref() == Some(name);
     if let Some(claiming) = journal.claiming_operation(caller, key).await? {
         let is_own = journal.operation(&claiming).await?.is_some_and(|operation| is_own(&operation));
-        return Ok(if is_own { Blocker::OwnWrite(claiming) } else { Blocker::Passing });
+        return Ok(if is_own { PendingCause::OwnWrite(claiming) } else { PendingCause::Transient });
     }
     let is_passing = |operation: Operation| is_own(&operation) || operation.state != OperationState::Running;
     let is_passing = journal.operation(named).await?.is_none_or(is_passing);
-    Ok(if is_passing { Blocker::Passing } else { Blocker::OtherWriter })
+    Ok(if is_passing { PendingCause::Transient } else { PendingCause::OtherWriter })
 }
 
 /// An item that writes and has not ended.
@@ -63,10 +63,12 @@ pub(super) async fn find_begun(
     items: Vec<OpenItem>,
 ) -> Result<HashMap<usize, OperationId>, JournalError> {
     let own = items.iter().map(|item| &item.key).filter(|key| !key.starts_with(prefix)).cloned().collect();
-    let claimed = journal.claimed_keys(caller, prefix, own).await?;
+    let mut claimed = journal.claimed_keys_with_prefix(caller, prefix).await?;
+    claimed.extend(journal.claimed_keys(caller, own).await?);
     let mut begun = HashMap::new();
     for OpenItem { position, name, key } in items {
-        let Some(operation) = claimed.get(&key) else { continue };
+        // An item that changed nothing is only replayed, like one that has not begun.
+        let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_none()) else { continue };
         // A store that does not have the operation any more had it when the key was claimed.
         let found = journal.operation(operation).await?;
         if found.is_none_or(|found| found.batch.as_deref() == Some(&*name)) {

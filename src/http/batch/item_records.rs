@@ -36,6 +36,13 @@ pub(super) fn record_keys(state: &RequestState, items: &[BatchItem]) -> Vec<Opti
     keys
 }
 
+/// Whether two ids name one record of the system, and of the model, in these segments of a path.
+pub(super) fn is_same_record(state: &RequestState, params: &PathParams, one: &str, other: &str) -> bool {
+    let system = segment(params, "system").unwrap_or_default();
+    let known = |id| known_record(state, system, segment(params, "model"), id);
+    one == other || known(one).is_some_and(|one| known(other) == Some(one))
+}
+
 /// `None` for an id that no record has: such an item fails whatever runs beside it.
 fn known_record(state: &RequestState, system: &str, model: Option<&str>, id: &str) -> Option<RecordKey> {
     let system = state.api.find_system(&percent_decode(system, "path").ok()?).ok()?;

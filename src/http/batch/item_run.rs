@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::interrupted_item::{Blocker, find_blocker};
+use super::interrupted_item::{PendingCause, find_pending_cause};
 use super::item::{refuse, respond};
 use super::outcome::ItemOutcome;
 use super::request::own_item_key;
@@ -17,7 +17,7 @@ use crate::http::write_request::WriteMode;
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
-use crate::system::SharedReads;
+use crate::system::{SharedReadTicket, SharedReads};
 
 /// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ const MAX_OVERLOADED: Duration = Duration::from_mins(1);
 const RETRYABLE_PROBLEMS: [ProblemKind; 3] =
     [ProblemKind::OperationInProgress, ProblemKind::Overloaded, ProblemKind::QuotaExceeded];
 
-/// What all items of a batch share.
+/// What all items of a batch ticket.
 #[derive(Clone)]
 pub(in crate::http) struct BatchContext {
     /// The state of the request that brought the batch.
@@ -65,6 +65,8 @@ pub(super) enum ItemStep {
     Responded(usize, Box<ItemOutcome>),
     /// It could not begin in time, or its batch was stopped before.
     NotBegun(usize),
+    /// Its key was claimed when its batch was sent again, and is free by now.
+    KeyFree(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
     Followed(usize, Option<OperationEnd>),
 }
@@ -88,7 +90,7 @@ pub(super) struct ItemRun {
 }
 
 /// What came of the beginning of an item.
-enum BeginResult {
+enum ItemAttempt {
     /// The item has ended.
     Ended(ItemStep),
     /// Its write has this operation, whose end is open.
@@ -98,77 +100,104 @@ enum BeginResult {
 impl ItemRun {
     /// Begins the item as soon as one more may run, and responds to it.
     pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
-        if let Some(operation) = self.begun.clone().filter(|_| self.context.is_stored)
+        if let Some(operation) = self.begun.clone()
             && let Some(step) = self.respond_at_end(item, &route, &request, operation, true).await
         {
             return step;
         }
         match self.begin(item, &route, &mut request).await {
-            BeginResult::Ended(step) => step,
-            BeginResult::Running(operation) => {
+            ItemAttempt::Ended(step) => step,
+            ItemAttempt::Running(operation) => {
                 let step = self.respond_at_end(item, &route, &request, operation, false).await;
                 step.unwrap_or(ItemStep::NotBegun(item))
             }
         }
     }
 
-    async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> BeginResult {
+    async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> ItemAttempt {
         // An item that waits for a scan makes room for another.
-        let Ok(share) = timeout_at(self.context.deadline, self.reads.enter()).await else {
-            return BeginResult::Ended(ItemStep::NotBegun(item));
+        let Ok(ticket) = timeout_at(self.context.deadline, self.reads.enter()).await else {
+            return ItemAttempt::Ended(ItemStep::NotBegun(item));
         };
-        request.reads = Some(share.clone());
+        request.reads = Some(ticket.clone());
+        if self.context.is_stored {
+            return self.begin_stored(item, route, request, &ticket).await;
+        }
+        let step = self.respond_once(item, route, request).await;
+        // The write may continue without its caller.
+        ticket.release_slot();
+        ItemAttempt::Ended(step)
+    }
+
+    /// An item of a direct batch, whose caller waits for the response.
+    async fn respond_once(&self, item: usize, route: &Rc<Route>, request: &ItemRequest) -> ItemStep {
+        if self.stop.get().is_some() {
+            return ItemStep::NotBegun(item);
+        }
+        match self.attempt(route, request).await {
+            None => ItemStep::NotBegun(item),
+            Some(outcome) if request.replays_only && outcome.is_one_of(&[ProblemKind::OperationEnded]) => {
+                ItemStep::KeyFree(item)
+            }
+            Some(outcome) => ItemStep::Responded(item, Box::new(outcome)),
+        }
+    }
+
+    /// An item of a stored batch, for which nobody waits: it is attempted until it has a response
+    /// of its own, or its write an operation.
+    async fn begin_stored(
+        &self,
+        item: usize,
+        route: &Rc<Route>,
+        request: &mut ItemRequest,
+        ticket: &SharedReadTicket,
+    ) -> ItemAttempt {
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
         let mut pause = MIN_POLL;
-        let mut overloaded_until = None;
+        let mut overloaded_since = None;
         loop {
             if self.stop.get().is_some() {
                 if !may_have_begun {
-                    return BeginResult::Ended(ItemStep::NotBegun(item));
+                    return ItemAttempt::Ended(ItemStep::NotBegun(item));
                 }
                 request.replays_only = true;
             }
             let Some(outcome) = self.attempt(route, request).await else {
-                return BeginResult::Ended(ItemStep::NotBegun(item));
+                return ItemAttempt::Ended(ItemStep::NotBegun(item));
             };
-            if !self.context.is_stored {
-                let is_free = request.replays_only && outcome.is_one_of(&[ProblemKind::OperationEnded]);
-                if is_free && request.given.is_empty() {
-                    // Its key has expired since the batch looked it up.
-                    request.replays_only = false;
-                    continue;
-                }
-                // The write may continue without its caller.
-                share.release_slot();
-                return BeginResult::Ended(ItemStep::Responded(item, Box::new(outcome)));
-            }
             let is_overloaded = outcome.is_one_of(&[ProblemKind::Overloaded]);
-            let retry_until = overloaded_until.take().unwrap_or_else(|| Instant::now() + MAX_OVERLOADED);
-            let blocker = self.find_blocker(request, &outcome).await;
-            if let Some(Blocker::OwnWrite(operation)) = blocker {
-                share.release_slot();
-                return BeginResult::Running(operation);
+            if !is_overloaded {
+                overloaded_since = None;
+            }
+            let cause = self.classify_unfinished(request, &outcome).await;
+            if let Some(PendingCause::OwnWrite(operation)) = cause {
+                ticket.release_slot();
+                return ItemAttempt::Running(operation);
             }
             if let Some(wait) = outcome.wait_for_quota() {
                 // Nobody waits for the item, so it waits for its caller's limits.
                 sleep(wait).await;
-            } else if blocker == Some(Blocker::Passing) {
+            } else if cause == Some(PendingCause::Transient) {
                 may_have_begun = true;
-                share.release_slot();
+                ticket.release_slot();
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
-            } else if is_overloaded && (may_have_begun || Instant::now() < retry_until) {
+            } else if is_overloaded && may_have_begun && request.replays_only
+                || is_overloaded && overloaded_since.get_or_insert_with(Instant::now).elapsed() < MAX_OVERLOADED
+            {
                 // Nothing was sent, perhaps because the store is out of reach for a moment.
-                overloaded_until = Some(retry_until);
-                share.release_slot();
+                ticket.release_slot();
                 sleep(MAX_POLL).await;
+            } else if is_overloaded && may_have_begun {
+                // Only its key shows how it ends.
+                request.replays_only = true;
             } else if request.replays_only && !outcome.is_replay() {
                 // Stopped, and nothing of it has begun.
-                return BeginResult::Ended(ItemStep::NotBegun(item));
+                return ItemAttempt::Ended(ItemStep::NotBegun(item));
             } else {
-                share.release_slot();
-                return BeginResult::Ended(ItemStep::Responded(item, Box::new(outcome)));
+                ticket.release_slot();
+                return ItemAttempt::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
         }
     }
@@ -182,27 +211,28 @@ impl ItemRun {
     }
 
     /// What keeps the item from a response of its own; `None` if this is one.
-    async fn find_blocker(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<Blocker> {
+    async fn classify_unfinished(&self, request: &ItemRequest, outcome: &ItemOutcome) -> Option<PendingCause> {
         let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
         match outcome.operation() {
             Some(id) if outcome.status == 202 || outcome.is_one_of(&[ProblemKind::OutcomeUnknown]) => {
-                Some(Blocker::OwnWrite(id))
+                Some(PendingCause::OwnWrite(id))
             }
-            Some(named) if is_in_progress => Some(self.blocker_of(request, &named).await),
+            Some(named) if is_in_progress => Some(self.pending_cause_of(request, &named).await),
             // Its first beginning has no intent yet, or another writer has the record.
-            None if is_in_progress => Some(Blocker::Passing),
+            None if is_in_progress => Some(PendingCause::Transient),
             _ => None,
         }
     }
 
-    async fn blocker_of(&self, request: &ItemRequest, named: &OperationId) -> Blocker {
+    async fn pending_cause_of(&self, request: &ItemRequest, named: &OperationId) -> PendingCause {
         let state = &self.context.state;
         let key = own_item_key(&request.method, &request.headers).or_else(|| request.key.clone());
-        let (Some(caller), Some(key)) = (state.principal(), key) else { return Blocker::OtherWriter };
+        let (Some(caller), Some(key)) = (state.principal(), key) else { return PendingCause::OtherWriter };
         loop {
-            let found = find_blocker(state.api.gateway.journal(), &caller.name().0, &key, &request.name, named).await;
+            let found =
+                find_pending_cause(state.api.gateway.journal(), &caller.name().0, &key, &request.name, named).await;
             match found {
-                Ok(blocker) => return blocker,
+                Ok(cause) => return cause,
                 // A store that cannot be read may be read later.
                 Err(_) => sleep(MAX_POLL).await,
             }
@@ -232,9 +262,9 @@ impl ItemRun {
             let is_in_progress = outcome.is_one_of(&[ProblemKind::OperationInProgress]);
             let current = match outcome.operation() {
                 // After a conflict the write was tried again: another operation with the same key.
-                Some(named) if is_in_progress && named != id => match self.blocker_of(&request, &named).await {
-                    Blocker::OwnWrite(own) => Some(own),
-                    Blocker::Passing | Blocker::OtherWriter => None,
+                Some(named) if is_in_progress && named != id => match self.pending_cause_of(&request, &named).await {
+                    PendingCause::OwnWrite(own) => Some(own),
+                    PendingCause::Transient | PendingCause::OtherWriter => None,
                 },
                 named => named,
             };

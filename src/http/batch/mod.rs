@@ -2,10 +2,12 @@
 //!
 //! `request` parses a batch and checks it as a whole; `schedule` chooses the next item; `item`
 //! handles one item by the handler of the request alone; `run` runs them all, `item_run` each of
-//! them, and `outcome` holds the results. `stored` keeps an asynchronous batch in the journal (its
+//! them, and `outcome` holds the results. `claimed_items` finds what a batch that is sent again had
+//! made. `stored` keeps an asynchronous batch in the journal (its
 //! row is `head`) and resumes it, `running` runs it, and `interrupted_item` finds the items that
 //! were already started.
 
+mod claimed_items;
 mod dependency;
 pub(in crate::http) mod head;
 mod interrupted_item;

@@ -19,15 +19,15 @@ use crate::record::JsonObjectWriter;
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The interval at which a batch checks that its caller is connected.
-const HANG_UP_POLL: Duration = Duration::from_millis(100);
+const DISCONNECT_POLL: Duration = Duration::from_millis(100);
 
 /// Counts a batch while it runs, and its items as they end.
-pub(super) struct CountedRunner {
+pub(super) struct BatchMetricsGuard {
     metrics: std::sync::Arc<Metrics>,
     summary: Summary,
 }
 
-impl CountedRunner {
+impl BatchMetricsGuard {
     fn begin(runner: &Runner) -> Self {
         let metrics = runner.metrics();
         metrics.batch_size(runner.len());
@@ -51,20 +51,20 @@ impl CountedRunner {
     }
 }
 
-impl Drop for CountedRunner {
+impl Drop for BatchMetricsGuard {
     fn drop(&mut self) {
         self.metrics.batches_running(-1);
     }
 }
 
 /// Runs the batch to its end: 200, or 207 where an item failed.
-pub(in crate::http) async fn run_to_document(mut runner: Runner, has_hung_up: impl Fn() -> bool) -> HttpResponse {
-    let mut progress = CountedRunner::begin(&runner);
+pub(in crate::http) async fn run_to_document(mut runner: Runner, is_disconnected: impl Fn() -> bool) -> HttpResponse {
+    let mut progress = BatchMetricsGuard::begin(&runner);
     let mut items = vec![String::new(); runner.len()];
     loop {
-        let Ok(next) = timeout(HANG_UP_POLL, progress.next(&mut runner)).await else {
-            if has_hung_up() {
-                runner.hang_up();
+        let Ok(next) = timeout(DISCONNECT_POLL, progress.next(&mut runner)).await else {
+            if is_disconnected() {
+                runner.stop_for_disconnect();
             }
             continue;
         };
@@ -86,35 +86,35 @@ pub(in crate::http) fn batch_document(summary: &Summary, items: &[String]) -> Ht
 }
 
 /// Runs the batch while its caller reads: a line for each item, and a last one with the summary.
-pub(in crate::http) fn stream_lines(runner: Runner, has_hung_up: impl Fn() -> bool + 'static) -> HttpResponse {
+pub(in crate::http) fn stream_lines(runner: Runner, is_disconnected: impl Fn() -> bool + 'static) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(response::NO_STORE)
         .content_type("application/x-ndjson")
-        .streaming(line_stream(runner, has_hung_up))
+        .streaming(line_stream(runner, is_disconnected))
 }
 
 fn line_stream(
     runner: Runner,
-    has_hung_up: impl Fn() -> bool + 'static,
+    is_disconnected: impl Fn() -> bool + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let progress = CountedRunner::begin(&runner);
-    stream::unfold(Some((runner, progress, has_hung_up)), |running| async {
-        let (mut runner, mut progress, has_hung_up) = running?;
+    let progress = BatchMetricsGuard::begin(&runner);
+    stream::unfold(Some((runner, progress, is_disconnected)), |running| async {
+        let (mut runner, mut progress, is_disconnected) = running?;
         let silent_until = Instant::now() + PROGRESS_INTERVAL;
         let line = loop {
-            match timeout(HANG_UP_POLL, progress.next(&mut runner)).await {
+            match timeout(DISCONNECT_POLL, progress.next(&mut runner)).await {
                 Ok(Some((item, outcome))) => break outcome.to_json(runner.id(item)),
                 Ok(None) => {
                     let last = JsonObjectWriter::new().serialized("summary", &progress.summary).finish();
                     return Some((Ok((last + "\n").into()), None));
                 }
-                Err(_) if has_hung_up() => runner.hang_up(),
+                Err(_) if is_disconnected() => runner.stop_for_disconnect(),
                 Err(_) if Instant::now() >= silent_until => {
                     break JsonObjectWriter::new().serialized("progress", &progress.summary).finish();
                 }
                 Err(_) => {}
             }
         };
-        Some((Ok((line + "\n").into()), Some((runner, progress, has_hung_up))))
+        Some((Ok((line + "\n").into()), Some((runner, progress, is_disconnected))))
     })
 }

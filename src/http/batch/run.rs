@@ -11,9 +11,10 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
+use super::claimed_items::find_claimed;
 use super::dependency::{DependencyResult, EndedItem};
 use super::interrupted_item::{item_name, key_prefix};
-use super::item_records::{fill, record_keys};
+use super::item_records::{fill, is_same_record, record_keys};
 use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
 use super::outcome::{ItemOutcome, is_success};
 use super::request::{BatchItem, BatchRequest};
@@ -26,7 +27,7 @@ use crate::http::write_request::WriteMode;
 use crate::journal::JournalError;
 use crate::metrics::Metrics;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{OperationId, percent_encode_id};
+use crate::record::OperationId;
 use crate::system::SharedReads;
 
 /// How many items take part in one scan, at most.
@@ -42,11 +43,11 @@ pub(in crate::http) struct Runner {
     reads: Rc<SharedReads>,
     stop: Rc<Cell<Option<StopReason>>>,
     /// Items that began in an earlier process, with their operations: they are followed to their
-    /// end even if their batch is cancelled. In a batch that is sent again, the items whose keys
-    /// are claimed: they get what their keys replay, whatever the others come to now.
+    /// end even if their batch is cancelled.
     begun_items: HashMap<usize, OperationId>,
-    /// The records of those items that name that of another item.
-    begun_records: HashMap<usize, String>,
+    /// The items of a batch that is sent again whose keys are claimed, and their records: they get
+    /// what their keys replay, whatever the others come to now.
+    claimed_items: HashMap<usize, Option<String>>,
     /// What those items run with.
     accepted_state: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
@@ -56,7 +57,9 @@ pub(in crate::http) struct Runner {
     results: Vec<DependencyResult>,
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
-    cancelled_items: Vec<usize>,
+    not_begun: Vec<usize>,
+    /// Whether only what had begun before may begin.
+    is_closing: bool,
 }
 
 impl Runner {
@@ -80,13 +83,14 @@ impl Runner {
             reads,
             stop: Rc::default(),
             begun_items: HashMap::new(),
-            begun_records: HashMap::new(),
+            claimed_items: HashMap::new(),
             memory,
             schedule,
             results,
             running: 0,
             steps: FuturesUnordered::new(),
-            cancelled_items: Vec::new(),
+            not_begun: Vec::new(),
+            is_closing: false,
         }
     }
 
@@ -130,20 +134,11 @@ impl Runner {
 
     /// Looks the keys of the items up, where the batch has a key: one that is sent again finds what
     /// it has made, and repeats only the rest.
-    pub(in crate::http) async fn recall(&mut self) -> Result<(), JournalError> {
+    pub(in crate::http) async fn load_claimed_items(&mut self) -> Result<(), JournalError> {
         let (Some(key), Some(caller)) = (&self.context.key, self.context.state.principal()) else { return Ok(()) };
-        let (journal, prefix) = (self.context.state.api.gateway.journal(), key_prefix(key));
-        let claimed = journal.claimed_keys(&caller.name().0, &prefix, Vec::new()).await?;
-        for (position, item) in self.items.iter().enumerate() {
-            let Some(operation) = claimed.get(&(prefix.clone() + &item.id)) else { continue };
-            if item.record_of.is_some() {
-                let found = journal.operation(operation).await?;
-                let record = found.and_then(|found| found.record).map(|id| percent_encode_id(&id).to_string());
-                self.begun_records.extend(record.map(|record| (position, record)));
-            }
-            self.begun_items.insert(position, operation.clone());
-        }
-        self.schedule.set_begun(self.begun_items.keys().copied().collect());
+        let journal = self.context.state.api.gateway.journal();
+        self.claimed_items = find_claimed(journal, (&caller.name().0, &key_prefix(key)), &self.items).await?;
+        self.schedule.set_begun(self.claimed_items.keys().copied().collect());
         Ok(())
     }
 
@@ -157,15 +152,15 @@ impl Runner {
         if self.stop.replace(Some(StopReason::Cancelled)) == Some(StopReason::Cancelled) {
             return false;
         }
-        self.schedule.cancel_waiting();
+        self.schedule.take_not_begun();
         true
     }
 
     /// Lets nothing new begin, because the caller has closed its connection.
-    pub(super) fn hang_up(&mut self) {
+    pub(super) fn stop_for_disconnect(&mut self) {
         if self.stop.get().is_none() {
             self.stop.set(Some(StopReason::CallerDisconnected));
-            self.cancel_waiting();
+            self.take_not_begun();
         }
     }
 
@@ -173,19 +168,19 @@ impl Runner {
     pub(super) fn keep_in_memory(&mut self, bytes: usize) {
         if !self.memory.grow(bytes) && self.stop.get().is_none() {
             self.stop.set(Some(StopReason::NoMemory));
-            self.cancel_waiting();
+            self.take_not_begun();
         }
     }
 
-    fn cancel_waiting(&mut self) {
-        let cancelled_items = self.schedule.cancel_waiting();
-        self.cancelled_items.splice(0..0, cancelled_items.into_iter().rev());
+    fn take_not_begun(&mut self) {
+        let not_begun = self.schedule.take_not_begun();
+        self.not_begun.splice(0..0, not_begun.into_iter().rev());
     }
 
     /// The next item that ends, in the order in which they end; `None` after the last.
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
-            if let Some(late) = self.cancelled_items.pop() {
+            if let Some(late) = self.not_begun.pop() {
                 return Some((late, self.not_begun_outcome(late, self.not_begun_problem())));
             }
             if let Some(decided) = self.begin_items() {
@@ -196,8 +191,8 @@ impl Runner {
             } else {
                 // Nothing runs, or nothing more may begin: an item that has become ready since,
                 // too.
-                self.cancel_waiting();
-                if !self.cancelled_items.is_empty() {
+                self.take_not_begun();
+                if !self.not_begun.is_empty() {
                     continue;
                 }
                 self.steps.next().await?
@@ -210,7 +205,7 @@ impl Runner {
 
     /// Begins what may begin. An item that is decided without a beginning is returned.
     fn begin_items(&mut self) -> Option<(usize, ItemOutcome)> {
-        while self.running < self.concurrency && Instant::now() < self.context.deadline {
+        while self.running < self.concurrency && (self.is_closing || Instant::now() < self.context.deadline) {
             match self.schedule.take_next()? {
                 NextItem::Skip { item, because } => {
                     let outcome = self.dependency_failed(item, because, None);
@@ -256,6 +251,15 @@ impl Runner {
                 self.schedule.end(item, false);
                 let is_skipped = self.stop.get() == Some(StopReason::Cancelled);
                 (!is_skipped).then(|| (item, self.not_begun_outcome(item, self.not_begun_problem())))
+            }
+            ItemStep::KeyFree(item) => {
+                self.claimed_items.remove(&item);
+                if self.is_closing {
+                    return self.handle_step(ItemStep::NotBegun(item));
+                }
+                self.running -= 1;
+                self.schedule.return_not_begun(item);
+                None
             }
             ItemStep::Followed(item, end) => {
                 let applied = end.as_ref().is_some_and(|end| end.applied);
@@ -303,12 +307,18 @@ impl Runner {
                 WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
         };
-        let is_begun = self.begun_items.contains_key(&index);
+        let claimed = self.claimed_items.get(&index);
+        let replays_only = claimed.is_some();
         let mut given = GivenReferences::default();
         if let Some(of) = item.record_of {
-            given.path = Some(item.path.clone());
             let record = self.results.get(of).and_then(|result| result.record.clone());
-            let Some(record) = self.begun_records.get(&index).cloned().or(record) else {
+            let earlier = claimed.cloned().flatten();
+            let both = record.as_deref().zip(earlier.as_deref());
+            // A reference to another record than before makes it another request.
+            if both.is_none_or(|(one, other)| is_same_record(&self.context.state, &item.params, one, other)) {
+                given.path = Some(item.path.clone());
+            }
+            let Some(record) = record.or(earlier) else {
                 let detail = missing("record's id", of);
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
@@ -322,9 +332,9 @@ impl Runner {
         if let Some(of) = item.tag_of {
             given.if_match = self.items.get(of).map(|item| format!("{{{}}}", item.id));
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
-            // What has begun is only replayed, so that its tag does not matter.
             let tag = tag.and_then(|tag| tag.parse().ok());
-            let Some(tag) = tag.or_else(|| is_begun.then_some(HeaderValue::from_static("*"))) else {
+            // The tag of a write that is only replayed does not matter.
+            let Some(tag) = tag.or_else(|| replays_only.then_some(HeaderValue::from_static("*"))) else {
                 let detail = match self.context.mode {
                     WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
                     WriteMode::Preview => missing("ETag", of),
@@ -340,10 +350,9 @@ impl Runner {
         let BatchItem { id, method, path, route, params, headers, body, .. } = item;
         let name = item_name(&self.context.name, &id).into();
         let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
-        let (reads, replays_only) = (None, is_begun && !is_stored);
-        let item =
-            ItemRequest { method, path, params, headers, body, name, reads, key, given, is_stored, replays_only };
-        Ok((route, item))
+        let request =
+            ItemRequest { method, path, params, headers, body, name, reads: None, key, given, is_stored, replays_only };
+        Ok((route, request))
     }
 
     /// 424; its `instance` is the path of the item that failed.

@@ -16,7 +16,7 @@ use super::interrupted_item::{OpenItem, find_begun, item_name, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
 use super::request::{BatchBounds, BatchRequest};
-use super::response::CountedRunner;
+use super::response::BatchMetricsGuard;
 use super::routes::ItemRoutes;
 use super::run::Runner;
 use super::stored_form::RawBatch;
@@ -43,7 +43,7 @@ pub(super) struct RunningBatch {
     shared: Arc<SharedApiState>,
     api: Arc<ApiState>,
     runner: Runner,
-    progress: CountedRunner,
+    progress: BatchMetricsGuard,
     head: BatchHead,
     head_text: String,
     state: BatchState,
@@ -136,7 +136,7 @@ impl RunningBatch {
                 request.clear();
             }
         }
-        let progress = CountedRunner::resume(&runner);
+        let progress = BatchMetricsGuard::resume(&runner);
         let (journal, shared, id) = (journal.clone(), Arc::clone(shared), Arc::clone(id));
         let renewed_at = Instant::now();
         Ok(Some(Self { journal, id, shared, api, runner, progress, head, head_text, state, requests, renewed_at }))

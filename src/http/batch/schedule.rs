@@ -112,16 +112,24 @@ impl Schedule {
         }
     }
 
-    /// The items that have not begun, in the order given. None of them begins any more.
-    pub(super) fn cancel_waiting(&mut self) -> Vec<usize> {
-        self.ready.retain(|item| self.begun.contains(item));
+    /// The items that have not begun, in the order given. None of them begins any more. Those that
+    /// had begun wait for nothing from now on: what they wait for may be among the others.
+    pub(super) fn take_not_begun(&mut self) -> Vec<usize> {
         let waits = |(item, state): (usize, &ItemState)| matches!(state, ItemState::Waiting(_)).then_some(item);
-        let left = self.states.iter().enumerate().filter_map(waits).filter(|item| !self.begun.contains(item));
-        let left: Vec<usize> = left.collect();
+        let waiting: Vec<usize> = self.states.iter().enumerate().filter_map(waits).collect();
+        let (begun, left): (Vec<usize>, Vec<usize>) = waiting.into_iter().partition(|item| self.begun.contains(item));
+        self.ready = begun.into_iter().collect();
         for item in &left {
             self.set(*item, ItemState::Ended { succeeded: false });
         }
         left
+    }
+
+    /// Returns an item that turned out not to have begun.
+    pub(super) fn return_not_begun(&mut self, item: usize) {
+        self.begun.remove(&item);
+        self.set(item, ItemState::Waiting(0));
+        self.ready.insert(item);
     }
 
     fn set(&mut self, item: usize, state: ItemState) {
@@ -168,17 +176,28 @@ mod tests {
         schedule.fail(0);
         assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
-        assert_eq!(schedule.cancel_waiting(), [2]);
+        assert_eq!(schedule.take_not_begun(), [2]);
         assert_eq!(schedule.take_next(), None);
     }
 
     #[test]
-    fn an_item_that_had_begun_is_kept_when_the_rest_is_given_up() {
+    fn an_item_that_had_begun_is_kept_when_nothing_more_may_begin() {
         let records = [Some("a"), Some("a"), None, Some("b")];
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
         schedule.set_begun(HashSet::from([0, 3]));
-        assert_eq!(schedule.cancel_waiting(), [1, 2]);
-        assert_eq!(all(&mut schedule), [NextItem::Begin(0)], "item 3 waits for one that never ends");
+        assert_eq!(schedule.take_not_begun(), [1, 2]);
+        assert_eq!(all(&mut schedule), [NextItem::Begin(0), NextItem::Begin(3)]);
+    }
+
+    #[test]
+    fn an_item_that_turns_out_not_to_have_begun_is_skipped_like_others() {
+        let mut schedule = Schedule::new(vec![vec![], vec![0]], [None::<&str>; 2], false);
+        schedule.set_begun(HashSet::from([1]));
+        assert_eq!(schedule.take_next(), Some(NextItem::Begin(0)));
+        schedule.end(0, false);
+        assert_eq!(schedule.take_next(), Some(NextItem::Begin(1)));
+        schedule.return_not_begun(1);
+        assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
     }
 
     #[test]

@@ -110,7 +110,7 @@ pub(in crate::http) fn mark_closing(request: &HttpRequest) {
 
 /// Says whether the client of a request has closed the connection, or the half of it that it writes
 /// to; also while the response is streamed.
-pub(in crate::http) fn hang_up_watch(request: &HttpRequest) -> impl Fn() -> bool + use<> {
+pub(in crate::http) fn disconnect_watch(request: &HttpRequest) -> impl Fn() -> bool + use<> {
     let signals = request.conn_data::<Connection>().map(|connection| Rc::clone(&connection.signals));
     move || signals.as_ref().is_some_and(|signals| signals.ended.get())
 }

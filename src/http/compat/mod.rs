@@ -33,7 +33,7 @@ use actix_web::middleware::Next;
 use futures_util::future::{Either, select};
 
 pub use abortable_stream::AbortableStream;
-pub(super) use connection_state::{check_not_closing, hang_up_watch, is_over_tls, mark_closing};
+pub(super) use connection_state::{check_not_closing, disconnect_watch, is_over_tls, mark_closing};
 pub(super) use request_body::limit_to_content_length;
 pub(super) use unfinished_body::keep_unfinished_body;
 

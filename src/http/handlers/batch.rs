@@ -19,7 +19,7 @@ use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::body;
 use crate::http::compat;
-use crate::http::context::{RequestContext, journal_unreadable};
+use crate::http::context::{RequestContext, store_unavailable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{self, BodyType, accept, names};
 use crate::http::openapi::{BatchBody, BatchHeaderParams, BatchResult, StoredBatch, examples};
@@ -116,13 +116,13 @@ async fn respond(context: &RequestContext, mode: WriteMode, batch: ParsedBatch) 
     let deadline = Instant::now() + context.api().batch_limits.deadline;
     let shared = BatchContext { state, key, name, is_stored: false, mode, deadline };
     let mut runner = Runner::new(shared, request, memory);
-    runner.recall().await.map_err(|error| journal_unreadable(&error))?;
-    let watch = context.http_request().map(compat::hang_up_watch);
-    let has_hung_up = move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up());
+    context.before_deadline(runner.load_claimed_items()).await?.map_err(|error| store_unavailable(&error))?;
+    let watch = context.http_request().map(compat::disconnect_watch);
+    let is_disconnected = move || watch.as_ref().is_some_and(|is_disconnected| is_disconnected());
     Ok(if as_lines {
-        response::stream_lines(runner, has_hung_up)
+        response::stream_lines(runner, is_disconnected)
     } else {
-        response::run_to_document(runner, has_hung_up).await
+        response::run_to_document(runner, is_disconnected).await
     })
 }
 

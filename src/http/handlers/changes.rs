@@ -202,6 +202,6 @@ async fn stream(context: &RequestContext, shared: &Arc<SharedApiState>, feed: Fe
     let Feed { query, scope, retention, .. } = feed;
     let access = StreamAccess::new(shared, headers::bearer(context.headers()));
     let stream = ChangeStream::new(Arc::clone(context.gateway()), access, query, scope, retention, position, permit);
-    let watch = context.http_request().map(compat::hang_up_watch);
-    Ok(response.streaming(stream.into_events(move || watch.as_ref().is_some_and(|has_hung_up| has_hung_up()))))
+    let watch = context.http_request().map(compat::disconnect_watch);
+    Ok(response.streaming(stream.into_events(move || watch.as_ref().is_some_and(|is_disconnected| is_disconnected()))))
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::operations::find_operation;
 use crate::access::Permission;
-use crate::http::context::{RequestContext, journal_unreadable, missing_permission};
+use crate::http::context::{RequestContext, missing_permission, store_unavailable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{BodyType, accept};
 use crate::http::openapi::OperationPath;
@@ -56,7 +56,7 @@ pub(in crate::http) async fn probe_again(context: RequestContext) -> HandlerResu
     accept::require_json(context.headers())?;
     context.query(&[])?;
     let result = context.gateway().probe_again(&operation, operator(&context)?).await;
-    match result.map_err(|error| journal_unreadable(&error))? {
+    match result.map_err(|error| store_unavailable(&error))? {
         ProbeRequestResult::Started => Ok(respond(StatusCode::ACCEPTED, &operation)),
         ProbeRequestResult::OutcomeKnown => Ok(respond(StatusCode::OK, &operation)),
         ProbeRequestResult::AlreadyRunning => {
@@ -85,7 +85,7 @@ pub(in crate::http) async fn resolve(context: RequestContext) -> HandlerResult {
     context.query(&[])?;
     let (state, note) = parse_verdict(value)?;
     let result = context.gateway().record_verdict(&operation, state, note, operator(&context)?).await;
-    match result.map_err(|error| journal_unreadable(&error))? {
+    match result.map_err(|error| store_unavailable(&error))? {
         VerdictResult::Recorded | VerdictResult::Repeated => {
             Ok(respond(StatusCode::OK, &find_operation(&context, &operation.id).await?))
         }

@@ -46,35 +46,38 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    let preview = async {
-        require_read(context, Action::Update)?;
-        let (system, command) = parse_update(context, &representation, WriteMode::Preview).await?;
-        check_action(context)?;
-        respond(context, &representation, system, command).await
-    };
-    representation.translate(context, preview.await)
+    representation.translate(context, try_update(context, &representation).await)
+}
+
+async fn try_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    require_read(context, Action::Update)?;
+    let (system, command) = parse_update(context, representation, WriteMode::Preview).await?;
+    check_action(context)?;
+    respond(context, representation, system, command).await
 }
 
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    let preview = async {
-        require_read(context, Action::Delete)?;
-        let (system, command) = parse_delete(context, &representation, WriteMode::Preview)?;
-        respond(context, &representation, system, command).await
-    };
-    representation.translate(context, preview.await)
+    representation.translate(context, try_delete(context, &representation).await)
+}
+
+async fn try_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    require_read(context, Action::Delete)?;
+    let (system, command) = parse_delete(context, representation, WriteMode::Preview)?;
+    respond(context, representation, system, command).await
 }
 
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    let preview = async {
-        require_read(context, Action::Create)?;
-        let (system, command) = parse_create(context, &representation, WriteMode::Preview).await?;
-        respond(context, &representation, system, command).await
-    };
-    representation.translate(context, preview.await)
+    representation.translate(context, try_create(context, &representation).await)
+}
+
+async fn try_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
+    require_read(context, Action::Create)?;
+    let (system, command) = parse_create(context, representation, WriteMode::Preview).await?;
+    respond(context, representation, system, command).await
 }
 
 /// 403 unless the caller may make the write and read the record: a preview shows values.

@@ -15,7 +15,7 @@ use crate::http::batch::response as batch_response;
 use crate::http::batch::stored::{NewBatch, StoreResult};
 use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
-use crate::http::context::{RequestContext, journal_unreadable};
+use crate::http::context::{RequestContext, store_unavailable};
 use crate::http::error::HandlerResult;
 use crate::http::headers::{accept, names};
 use crate::http::openapi::{BatchListParams, BatchPath, BatchPhase, StoredBatch};
@@ -84,12 +84,12 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
             (id, is_repetition) = (first.as_str().to_owned(), true);
         }
         Ok(Ok(StoreResult::KeyReused)) => return Err(key_reused().into()),
-        Ok(Ok(StoreResult::NotStored)) => return Err(journal_unreadable(&JournalError::Unavailable).into()),
+        Ok(Ok(StoreResult::NotStored)) => return Err(store_unavailable(&JournalError::Unavailable).into()),
         Ok(Ok(StoreResult::Unknown) | Err(_)) | Err(_) => return Err(perhaps_stored(&id).into()),
     }
     // Its items are in flight by themselves.
     if let Some(admitted) = context.state().admitted() {
-        admitted.release_slot();
+        admitted.release_place();
     }
     let mut shown = match wait_for_end(context, &id, raw.len(), wait).await {
         Ok(Some(shown)) => shown,
@@ -224,7 +224,7 @@ pub(in crate::http) async fn cancel(context: RequestContext) -> HandlerResult {
         let (id, position) = (id.as_str().into(), BatchRow::CANCEL);
         let row = BatchRow { id, position, status: 0, request: String::new(), response: None };
         let saved = context.gateway().journal().save_batch_rows(vec![row]);
-        context.before_deadline(saved).await?.map_err(|error| journal_unreadable(&error))?;
+        context.before_deadline(saved).await?.map_err(|error| store_unavailable(&error))?;
         // The process that runs the batch polls twice in this time, if the store answers it.
         context.before_deadline(tokio::time::sleep(2 * head::CANCEL_POLL)).await?;
         batch = find(&context, &batch.id).await?;

@@ -61,7 +61,8 @@ impl Modify for ModelPaths {
 /// `vendor` in the query of a read, as the list of all systems declares it.
 fn vendor_part_parameter(document: &OpenApi) -> Option<Value> {
     let list = serde_json::to_value(document.paths.paths.get("/models/{model}")?).ok()?;
-    list["get"]["parameters"].as_array()?.iter().find(|parameter| parameter["name"] == "vendor").cloned()
+    let parameters = list.pointer("/get/parameters")?.as_array()?;
+    parameters.iter().find(|parameter| parameter.get("name").is_some_and(|name| name == "vendor")).cloned()
 }
 
 /// The vendor of each system.

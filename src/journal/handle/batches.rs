@@ -101,27 +101,44 @@ impl Journal {
         Ok(usize::try_from(size.await?).unwrap_or_default())
     }
 
-    /// Which idempotency keys of a caller are claimed, and by which operation: of these, and of
-    /// those that begin with `prefix`. A key is claimed from the intent of its write on.
+    /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
+    /// claimed from the intent of its write on, or by the response of one that changed nothing:
+    /// that one has no operation ([`OperationId::none`]).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn claimed_keys(
         &self,
         caller: &str,
-        prefix: &str,
         keys: Vec<String>,
     ) -> Result<HashMap<String, OperationId>, JournalError> {
-        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()), keys));
+        let query = Arc::new((replace_nul(caller.to_owned()), keys));
         self.read(move |reader| {
             let query = Arc::clone(&query);
-            async move { batches::claimed_keys(&reader, &query.0, &query.1, &query.2).await }
+            async move { batches::claimed_keys(&reader, &query.0, &query.1).await }
         })
         .await
     }
 
-    /// The operation that has claimed an idempotency key of a caller. A key is claimed from the
-    /// intent of its write on.
+    /// The same for the keys that begin with a prefix, in one pass over all keys of the caller.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Corrupt`.
+    pub async fn claimed_keys_with_prefix(
+        &self,
+        caller: &str,
+        prefix: &str,
+    ) -> Result<HashMap<String, OperationId>, JournalError> {
+        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned())));
+        self.read(move |reader| {
+            let query = Arc::clone(&query);
+            async move { batches::claimed_keys_with_prefix(&reader, &query.0, &query.1).await }
+        })
+        .await
+    }
+
+    /// The operation that has claimed an idempotency key of a caller; see
+    /// [`claimed_keys`](Self::claimed_keys).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

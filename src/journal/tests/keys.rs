@@ -162,7 +162,7 @@ async fn a_key_of_a_stored_batch_lives_as_long_as_the_batch() {
         store.advance_clock(Duration::from_hours(25));
         store.run_heartbeat().await;
         assert_eq!(all().await, [false, false, true, true]);
-        let claimed = store.claimed_keys("billing", "s", Vec::new()).await.expect("keys");
+        let claimed = store.claimed_keys_with_prefix("billing", "s").await.expect("keys");
         assert_eq!(claimed.into_keys().collect::<Vec<_>>(), ["stored"], "the others are deleted");
         store.advance_clock(Duration::from_hours(24 * 90));
         assert_eq!(all().await, [false; 4]);

@@ -119,7 +119,6 @@ impl VendorModel for Dataverse {
             ("tenant_id", TENANT_ID),
             ("client_id", CLIENT_ID),
             ("client_secret", CLIENT_SECRET),
-            ("collection", sample::ACCOUNTS),
         ];
         settings.map(|(key, value)| (key, value.to_owned())).into()
     }

@@ -109,7 +109,7 @@ impl VendorModel for Matrix42 {
     const TEXT_MEMBER: &'static str = "Description";
 
     fn settings(_base_url: &str) -> Vec<(&'static str, String)> {
-        vec![("api_token", API_TOKEN.to_owned()), ("collection", CATEGORY_CLASS.to_owned())]
+        vec![("api_token", API_TOKEN.to_owned())]
     }
 
     fn call_kind(&self, request: &FakeRequest<'_>) -> CallKind {

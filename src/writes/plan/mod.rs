@@ -20,7 +20,7 @@ use super::admit::Admitted;
 use super::command::WriteOp;
 use super::intent::{ExpectedState, WriteIntent};
 use super::lease::LeaseGuard;
-use super::outcome::EarlyEnd;
+use super::outcome::AttemptExit;
 use super::write_task::WriteTask;
 use crate::problem::Problem;
 use crate::system::Guarantee;
@@ -35,7 +35,7 @@ pub(super) struct Planned<'t> {
 }
 
 /// Checks the preconditions and the losses, and plans the request.
-pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyEnd> {
+pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, AttemptExit> {
     let Admitted { task, lease } = admitted;
     let (request, intent) = match &task.command.op {
         WriteOp::Update { id, patch } => update::plan_update(task, id, patch).await?,
@@ -49,7 +49,7 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, EarlyEnd
     }
     // Meanwhile the adapter may have learned that the vendor compares no versions here.
     if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
-        return Err(EarlyEnd::Restart);
+        return Err(AttemptExit::Restart);
     }
     Ok(Planned { task, lease, request, intent })
 }

@@ -9,7 +9,6 @@ use super::if_plan::{PlanTagInput, check_if_plan};
 use super::rebase::read_and_rebase;
 use super::references::check_references;
 use super::spelling::check_spelling;
-use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, SchemaRule,
@@ -21,7 +20,7 @@ use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, Updat
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::outcome::{EarlyEnd, SuccessBody, WriteOutcome, WriteSuccess};
+use crate::writes::outcome::{AttemptExit, SuccessBody, WriteOutcome, WriteSuccess};
 use crate::writes::schema_check::{check_changes, check_members, refusal};
 use crate::writes::write_task::WriteTask;
 
@@ -48,7 +47,7 @@ pub(super) async fn plan_update(
     task: &WriteTask<'_>,
     id: &RecordId,
     patch: &Patch,
-) -> Result<(PlannedRequest, WriteIntent), EarlyEnd> {
+) -> Result<(PlannedRequest, WriteIntent), AttemptExit> {
     let plan = match plan_blind(task, id, patch).await? {
         Some(plan) => plan,
         None => Box::pin(plan_with_read(task, id, patch)).await?,
@@ -134,11 +133,11 @@ struct ReadChange {
 }
 
 /// Reads the record and plans the change of what the patch changes in it.
-async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, EarlyEnd> {
+async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> Result<PatchPlan, AttemptExit> {
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
         check_if_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
-        return Err(EarlyEnd::Outcome(Box::new(no_change_outcome(task, id, &read.record, read.rebased.as_ref()))));
+        return Err(AttemptExit::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
     }
     Ok(read.into_plan(task.system, id))
 }
@@ -302,28 +301,13 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
     }
 }
 
-/// The outcome of a patch that changes nothing in the state that it was compared with. After a
-/// rebase that is another state than the caller's, so that the response shows it.
-fn no_change_outcome(
-    task: &WriteTask<'_>,
-    id: &RecordId,
-    record: &VendorRecord,
-    rebased: Option<&AppliedRebase>,
-) -> WriteOutcome {
-    let prefer = &task.command.prefer;
-    let view = (prefer.return_representation || rebased.is_some()).then(|| {
-        let mut view = task.system.to_view(id, record, None);
-        view.warnings.extend(rebased.map(AppliedRebase::warning));
-        Box::new(view)
-    });
-    if rebased.is_some() {
-        task.services.metrics.rebase(task.system.index, RebaseOutcome::Applied);
-    }
-    let representation = prefer.return_representation.then(|| "return=representation".to_owned());
-    let handling = prefer.handling.map(|handling| handling.as_preference().to_owned());
-    let rebase = rebased.map(|_| "rebase=disjoint".to_owned());
+fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
+    let is_returned = task.command.prefer.return_representation;
+    let view = is_returned.then(|| Box::new(task.system.to_view(id, record, None)));
+    let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
+    let applied = is_returned.then(|| "return=representation".to_owned()).into_iter().chain(handling);
     WriteOutcome::Success(WriteSuccess {
-        preference_applied: join_preferences(representation.into_iter().chain(handling).chain(rebase)),
+        preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),
         operation: None,
         guarantee: Some(task.system.guarantee(Action::Update, id.collection())),

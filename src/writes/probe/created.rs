@@ -1,4 +1,4 @@
-//! Searches the record that a create made, whose response was lost.
+//! Finds the record of a create whose response was lost.
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! Writes with lost, late or malformed responses (contract 5.2 and 5.3): never applied twice, never
 //! misreported, and every operation ends.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault, Sandbox};
 use serde_json::json;
@@ -315,7 +317,10 @@ async fn an_overwritten_matrix42_commit_followed_by_500_is_unknown() {
     let later = async {
         // Its first poll fails, and the next one is due later, or with the next write.
         env.wait_for_calls(CallKind::Read, reads + 1).await;
-        while env.read(MATRIX42.key).send().await.json().get("pending_operation").is_none() {}
+        let until = Instant::now() + Duration::from_secs(10);
+        while env.read(MATRIX42.key).send().await.json().get("pending_operation").is_none() {
+            assert!(Instant::now() < until, "the write blocks nothing");
+        }
         let current_etag = env.current_etag(MATRIX42.key).await;
         (MATRIX42.external_write)(&env.vendors, MATRIX42.key, "second");
         env.set_text(MATRIX42.key, &current_etag, "refused").send().await

@@ -23,7 +23,6 @@ for_each_vendor!(
     members_that_belong_together_are_one_place,
     a_json_patch_relies_on_what_its_tests_name,
     a_key_replays_the_rebased_response,
-    a_rebase_that_changes_nothing_shows_the_current_state,
     a_tag_of_another_record_is_never_rebased,
     a_change_during_the_rebase_is_met_with_another_rebase,
     star_with_a_test_compares_and_sets_one_field,
@@ -221,19 +220,6 @@ async fn a_key_replays_the_rebased_response(fixture: &'static VendorFixture) {
     again.assert_status(200);
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!((first.text, warning(&again)["code"].as_str()), (again.text.clone(), Some("rebased")));
-}
-
-async fn a_rebase_that_changes_nothing_shows_the_current_state(fixture: &'static VendorFixture) {
-    let env = TestEnv::start(fixture);
-    let text = env.vendor_value(fixture.key).expect("a value");
-    let stale = env.current_etag(fixture.key).await;
-    (fixture.external_touch)(&env.vendors, fixture.key);
-    let current = env.read(fixture.key).send().await.etag().to_owned();
-    let response = rebase(&env, &stale, &text).send().await;
-    assert_eq!((response.assert_status(200).header("operation"), response.etag()), (None, current.as_str()));
-    assert!(response.header("preference-applied").is_some_and(|applied| applied.contains("rebase=disjoint")));
-    assert_eq!(warning(&response)["onto"], current);
-    env.assert_nothing_sent();
 }
 
 async fn a_tag_of_another_record_is_never_rebased(fixture: &'static VendorFixture) {

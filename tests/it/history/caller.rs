@@ -145,7 +145,7 @@ impl Caller<'_> {
         let response = self.client.get(&address, &self.path(system, record)).ok()?;
         let back = self.run.now();
         if response.status == 408 {
-            self.client = Client::default();
+            self.run.late_requests.fetch_add(1, Ordering::SeqCst);
             return None;
         }
         if response.status != 200 {
@@ -257,7 +257,7 @@ impl Caller<'_> {
         let at = self.run.now();
         let kind = classify_response(&response);
         if response.as_ref().is_ok_and(|response| response.status == 408) {
-            self.client = Client::default();
+            self.run.late_requests.fetch_add(1, Ordering::SeqCst);
         }
         if kind == ResponseKind::Disconnected && write.first_received_at(ResponseKind::Disconnected).is_none() {
             self.run.disconnected_writes.fetch_add(1, Ordering::SeqCst);
@@ -324,7 +324,7 @@ fn classify_response(response: &io::Result<RawResponse>) -> ResponseKind {
         (202, _) => ResponseKind::Accepted,
         (404, "record-not-found") => ResponseKind::NotFound,
         (412, "precondition-failed") => ResponseKind::PreconditionFailed,
-        // This process had no time to send it.
+        // The gateway did not get the whole request in time, so nothing began.
         (408, _) => ResponseKind::Rejected(0),
         // The gateway had no time to begin, or to look up the key: nothing follows for an earlier
         // attempt.

@@ -33,7 +33,10 @@ impl Client {
         }
         connection.try_send(format!("{text}\r\n{body}"))?;
         let response = connection.try_read_response(false)?.ok_or(ErrorKind::UnexpectedEof)?;
-        self.connection = Some((address.to_owned(), connection));
+        // The gateway closes a connection whose request did not arrive in time.
+        if response.status != 408 {
+            self.connection = Some((address.to_owned(), connection));
+        }
         Ok(response)
     }
 

@@ -79,6 +79,8 @@ pub(crate) struct Run {
     pub(crate) next_value: AtomicU32,
     /// Writes that lost their connection to the gateway.
     pub(crate) disconnected_writes: AtomicUsize,
+    /// Requests that a starved process did not send in time.
+    pub(crate) late_requests: AtomicUsize,
     pub(crate) etags: EtagMap,
     pub(crate) reads: Mutex<Vec<ObservedRead>>,
     pub(crate) writes: Mutex<Vec<Write>>,
@@ -149,6 +151,7 @@ impl Run {
             clock: Instant::now(),
             next_value: AtomicU32::new(1),
             disconnected_writes: AtomicUsize::new(0),
+            late_requests: AtomicUsize::new(0),
             reads: Mutex::default(),
             writes: Mutex::default(),
             external_writes: Mutex::default(),

@@ -77,6 +77,8 @@ impl<'r> HistoryVerifier<'r> {
         self.check_linearizability(&writes);
         self.print_summary(&all);
         assert!(!self.run.plan.rebases || self.rebased_count() > 0, "nothing was rebased");
+        let late = self.run.late_requests.load(std::sync::atomic::Ordering::SeqCst);
+        assert!(late <= 10 + all.len() / 10, "{late} requests are reported as late");
         let shown: Vec<_> = self.violations.iter().take(20).cloned().collect();
         assert!(
             self.violations.is_empty(),
