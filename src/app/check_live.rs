@@ -82,12 +82,14 @@ fn compare(map: &SystemMap, schema: &RecordSchema, at: &str) -> Vec<MapMismatch>
                 if !field.is_updatable && !entry.is_read_only {
                     let detail = format!("{member:?} is read-only at the system; set read_only = true");
                     mismatches.push(mismatch(key, false, detail));
-                } else if field.is_required && field.is_creatable && entry.is_read_only {
-                    if !map.create.contains_key(member) {
-                        let detail =
-                            format!("a new record must have {member:?}, which callers cannot set: set it in create");
-                        mismatches.push(mismatch(key, false, detail));
-                    }
+                } else if field.is_required
+                    && field.is_creatable
+                    && entry.is_read_only
+                    && !map.create.contains_key(member)
+                {
+                    let detail =
+                        format!("a new record must have {member:?}, which callers cannot set: set it in create");
+                    mismatches.push(mismatch(key, false, detail));
                 }
             }
         }

@@ -35,9 +35,15 @@ impl FaultRehearsal for SandboxFaults {
             // The vendor applies the write and does not respond, and then does not respond to
             // anything.
             "unknown" => {
-                WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, InjectedFault::HangAfter, true))
+                for kind in WRITES {
+                    faults.add_to_trace(trace, kind, InjectedFault::HangAfter, true);
+                }
             }
-            "busy" => WRITES.iter().for_each(|kind| faults.add_to_trace(trace, *kind, vendor.busy(), false)),
+            "busy" => {
+                for kind in WRITES {
+                    faults.add_to_trace(trace, kind, vendor.busy(), false);
+                }
+            }
             "quota" => faults.add_to_trace(trace, None, quota, false),
             _ => return Err(FAULTS.to_owned()),
         }

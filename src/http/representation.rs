@@ -32,6 +32,14 @@ pub(super) enum Representation {
     Model(Arc<SystemMap>),
 }
 
+/// A record to be made.
+pub(super) struct NewRecord {
+    pub(super) collection: String,
+    pub(super) fields: Map<String, Value>,
+    /// The errors of values that cannot be among the fields.
+    pub(super) rejected: Vec<FieldError>,
+}
+
 impl Representation {
     /// The representation that the path of a request names.
     ///
@@ -143,24 +151,18 @@ impl Representation {
         write_request::refuse_malformed(patch.map(|patch| Patch::Mapped(Arc::new(patch))))
     }
 
-    /// The collection and the fields of a new record, from its body, and the errors of the values
-    /// that cannot be among them.
+    /// A new record from its body.
     ///
     /// # Errors
     /// 422.
-    pub(super) fn parse_new_record(
-        &self,
-        value: Value,
-        system: &System,
-    ) -> Result<(String, Map<String, Value>, Vec<FieldError>), Problem> {
+    pub(super) fn parse_new_record(&self, value: Value, system: &System) -> Result<NewRecord, Problem> {
         let name = system.name.as_str();
         let Some(map) = self.map() else {
             let (collection, fields) = write_request::parse_new_record(value, name)?;
-            return Ok((system.collection(collection.as_deref())?, fields, Vec::new()));
+            let collection = system.collection(collection.as_deref())?;
+            return Ok(NewRecord { collection, fields, rejected: Vec::new() });
         };
-        let Value::Object(mut members) = value else {
-            return write_request::parse_new_record(value, name).map(|(_, fields)| (String::new(), fields, Vec::new()));
-        };
+        let Value::Object(mut members) = value else { return Err(write_request::new_record_is_no_object()) };
         let vendor = members.shift_remove("vendor");
         if members.get("model").and_then(Value::as_str) == Some(&*map.model) {
             members.shift_remove("model");
@@ -169,7 +171,7 @@ impl Representation {
         let (collection, fields) = write_request::parse_new_record(Value::Object(members), name)?;
         let collection = self.collection(system, collection.as_deref())?;
         let (fields, rejected) = map.encode_new_record(&fields, vendor.as_ref());
-        Ok((collection, fields, rejected))
+        Ok(NewRecord { collection, fields, rejected })
     }
 
     /// Binds a write in this representation to the record: its tags become the record's, and it is

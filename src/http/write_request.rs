@@ -152,12 +152,7 @@ pub(super) fn check_collection_precondition(headers: &WriteHeaders) -> Result<()
 /// # Errors
 /// 422.
 pub(super) fn parse_new_record(value: Value, system: &str) -> Result<(Option<String>, Map<String, Value>), Problem> {
-    let Value::Object(members) = value else {
-        return Err(invalid_new_record(vec![FieldError::new(
-            "",
-            "a new record is an object such as {\"collection\":\"…\",\"fields\":{}}",
-        )]));
-    };
+    let Value::Object(members) = value else { return Err(new_record_is_no_object()) };
     let (mut collection, mut fields, mut errors) = (None, None, Vec::new());
     for (name, value) in members {
         match (name.as_str(), value) {
@@ -178,6 +173,12 @@ pub(super) fn parse_new_record(value: Value, system: &str) -> Result<(Option<Str
         None if errors.is_empty() => Err(invalid_new_record(vec![FieldError::new("/fields", "fields is missing")])),
         _ => Err(invalid_new_record(errors)),
     }
+}
+
+/// The body of a POST is a text, a number, an array…
+pub(super) fn new_record_is_no_object() -> Problem {
+    let detail = "a new record is an object such as {\"collection\":\"…\",\"fields\":{}}";
+    invalid_new_record(vec![FieldError::new("", detail)])
 }
 
 fn invalid_new_record(errors: Vec<FieldError>) -> Problem {

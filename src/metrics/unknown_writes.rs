@@ -1,5 +1,5 @@
-//! The writes whose outcome is not known: those that this process reconciles, which it counts itself,
-//! and those that the store has besides.
+//! The writes whose outcome is not known: those that this process reconciles, which it counts
+//! itself, and those that the store has besides.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,5 +1,5 @@
-//! Keeps the metric of writes with an unknown outcome true: the store is read at intervals, and when
-//! this process changes something.
+//! Keeps the metric of writes with an unknown outcome true: the store is read at intervals, and
+//! when this process changes something.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::metrics::UnknownWriteCounts;
 const INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest pause between two reads.
 const MIN_PAUSE: Duration = Duration::from_millis(250);
-/// How many times as long as a read the pause after it is, so that a store with very many unresolved
-/// writes is not kept busy by counting them.
+/// How many times as long as a read the pause after it is, so that a store with very many
+/// unresolved writes is not kept busy by counting them.
 const PAUSE_FACTOR: u32 = 20;
 
 /// Reads the store until the gateway is dropped.

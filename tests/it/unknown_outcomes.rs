@@ -1,4 +1,5 @@
-//! Writes that ended `unknown`, as an operator sees them until they are resolved (contract 4.15, 6).
+//! Writes that ended `unknown`, as an operator sees them until they are resolved (contract 4.15,
+//! 6).
 
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,8 @@ async fn send_lost_write(server: &TestServer, prefer: &str) -> (TestResponse, St
     let faults = &server.vendors.matrix42.faults;
     faults.always(CallKind::Update, InjectedFault::HangAfter);
     faults.always(MATRIX42.read_call_kind, InjectedFault::ResetBefore);
-    let patch = client.request(Method::PATCH, &path).if_match(&tag).prefer(prefer);
-    let lost = patch.fields(&MATRIX42.text_patch("lost")).send().await;
+    let write = client.request(Method::PATCH, &path).if_match(&tag).prefer(prefer);
+    let lost = write.fields(&MATRIX42.text_patch("lost")).send().await;
     let operation = lost.header("operation").unwrap().to_owned();
     let until = Instant::now() + TIMEOUT;
     while client.get(&operation).send().await.json()["state"] != "unknown" {

@@ -8,11 +8,12 @@ use std::rc::Rc;
 use actix_web::http::Method;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use bytes::Bytes;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::routes::ItemRoutes;
 use crate::http::headers::{WriteHeaders, names};
 use crate::http::item_request::{PathParams, segment};
-use crate::http::openapi::OnFailure;
 use crate::http::request_target::percent_decode;
 use crate::http::route::Route;
 use crate::http::write_request::own_key;
@@ -66,6 +67,17 @@ pub(in crate::http) struct BatchItem {
     pub(super) record_of: Option<usize>,
     /// The item whose tag is the `If-Match`.
     pub(super) tag_of: Option<usize>,
+}
+
+/// What a batch does after the first failure.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::http) enum OnFailure {
+    /// The other items run.
+    #[default]
+    Continue,
+    /// No further item begins.
+    Stop,
 }
 
 /// What limits a batch as a whole.

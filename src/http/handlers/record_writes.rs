@@ -9,7 +9,7 @@ use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
     IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, SystemPath, WriteHeaderParams, examples,
 };
-use crate::http::representation::Representation;
+use crate::http::representation::{NewRecord, Representation};
 use crate::http::write_request::{self, WriteMode};
 use crate::http::{body, write_response};
 use crate::problem::Problem;
@@ -134,7 +134,7 @@ pub(super) async fn parse_create<'c>(
     let value = body::parse_json(&body)?;
     let headers = write_request::parse_headers(context, mode)?;
     require_conditions(system, Action::Create, &headers, mode)?;
-    let (collection, fields, rejected) = representation.parse_new_record(value, system)?;
+    let NewRecord { collection, fields, rejected } = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;
     let op = WriteOp::Create { collection, fields };
     let command = write_request::build_command(context, system, headers, op, &body);

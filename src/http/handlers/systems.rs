@@ -150,8 +150,8 @@ struct SystemLoss {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct SystemHealth {
     /// `closed`: vendor requests are sent; `open`: several have failed in a row, and callers get
-    /// 503 without one; `half-open`: the next vendor request, or the one under way, tests whether the
-    /// vendor works again.
+    /// 503 without one; `half-open`: the next vendor request, or the one under way, tests whether
+    /// the vendor works again.
     #[schema(example = "closed")]
     circuit: &'static str,
     /// When a vendor request last showed that the vendor works; null if none has yet.

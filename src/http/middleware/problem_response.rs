@@ -90,7 +90,7 @@ fn problem_page(response: &mut HttpResponseBuilder, problem: &Problem, state: &R
     let body = format!(
         "<p>{}</p><p>{}</p><p><a href=\"{url}/problems/{name}\">{name}</a>, status {}, request <code>{}</code></p>",
         escape_html(&problem.detail),
-        link_docs(inline_code_html(spec.remedy), url),
+        link_docs(&inline_code_html(spec.remedy), url),
         spec.status,
         escape_html(&state.request_id.0),
         name = spec.name,
@@ -99,7 +99,7 @@ fn problem_page(response: &mut HttpResponseBuilder, problem: &Problem, state: &R
 }
 
 /// A link where the text names the page that lists the API.
-fn link_docs(html: String, url: &str) -> String {
+fn link_docs(html: &str, url: &str) -> String {
     html.replace("<code>/docs/</code>", &format!("<a href=\"{url}/docs/\"><code>/docs/</code></a>"))
 }
 

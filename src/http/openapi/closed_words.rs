@@ -14,9 +14,10 @@ use crate::transport::CircuitState;
 use crate::vendors::{SchemaSource, UpdateStyle, VENDORS};
 
 type Words = Vec<Value>;
-
 /// A schema, a member, and its words.
-const MEMBERS: [(&str, &str, fn() -> Words); 15] = [
+type ClosedMember = (&'static str, &'static str, fn() -> Words);
+
+const MEMBERS: [ClosedMember; 15] = [
     ("CallMade", "call", || {
         words(VendorRequestKind::ALL.iter().filter(|kind| kind.is_logged()).map(|kind| kind.as_str()))
     }),

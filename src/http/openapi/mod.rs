@@ -36,9 +36,7 @@ pub(super) use params::{
     LedgerVerifyParams, ListParams, OperationListParams, OperationPath, PageParams, PreviewParams, ProblemPath,
     ReadHeaderParams, RecordPath, SchemaParams, SchemaPath, SystemPath, WriteHeaderParams,
 };
-pub(super) use request_bodies::{
-    BatchBody, BatchPhase, BatchResult, JsonPatch, MergePatch, OnFailure, RecordDraft, StoredBatch,
-};
+pub(super) use request_bodies::{BatchBody, BatchPhase, BatchResult, JsonPatch, MergePatch, RecordDraft, StoredBatch};
 pub(super) use system_document::{sample_collection, system_document};
 
 #[derive(utoipa::OpenApi)]

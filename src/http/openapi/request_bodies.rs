@@ -1,7 +1,7 @@
 //! The bodies of requests as the document shows them; `write_request` parses them.
 #![expect(dead_code, reason = "described, never constructed")]
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -53,7 +53,7 @@ pub(crate) struct PatchOperation {
 pub(crate) struct BatchBody {
     /// `stop`: after the first failure no further item begins. Default `continue`.
     #[schema(nullable = false)]
-    on_failure: Option<OnFailure>,
+    on_failure: Option<crate::http::batch::request::OnFailure>,
     /// How many items run at once; `batch_concurrency` limits it further.
     #[schema(nullable = false, minimum = 1, maximum = 32, default = 8)]
     concurrency: Option<u8>,
@@ -63,17 +63,6 @@ pub(crate) struct BatchBody {
     /// The items. Those of one record run one after another in this order, the others in parallel.
     #[schema(min_items = 1)]
     items: Vec<BatchItemBody>,
-}
-
-/// What a batch does after the first failure.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum OnFailure {
-    /// The other items run.
-    #[default]
-    Continue,
-    /// No further item begins.
-    Stop,
 }
 
 /// The methods of the paths that an item can name.

@@ -184,8 +184,8 @@ impl Faults {
         self.releases.subscribe()
     }
 
-    /// Returns the fault for a request of this kind, in the trace of its `traceparent`, and counts it
-    /// as used.
+    /// Returns the fault for a request of this kind, in the trace of its `traceparent`, and counts
+    /// it as used.
     pub(super) fn next_for(&self, call: CallKind, traceparent: Option<&str>) -> Option<InjectedFault> {
         if !self.has_rules.load(Ordering::Acquire) {
             return None;

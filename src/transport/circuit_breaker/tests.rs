@@ -76,7 +76,7 @@ async fn descriptions_neither_open_nor_close_the_circuit() {
     assert_eq!(describe(&breaker).await.expect_err("open"), VendorErrorKind::CircuitOpen);
     advance(OPEN_FOR).await;
     describe(&breaker).await.expect("it need not wait for a probe");
-    assert_eq!(state(&breaker), CircuitState::Open);
+    assert_eq!(state(&breaker), CircuitState::HalfOpen, "the probe is still to come");
     read(&breaker).await.expect("the probe");
     assert_eq!(state(&breaker), CircuitState::Closed);
 }
