@@ -28,11 +28,13 @@ pub struct BatchRow {
     pub response: Option<String>,
 }
 
-/// The idempotency key of an asynchronous batch, and the id of the batch.
+/// The idempotency key of an asynchronous batch.
 #[derive(Clone, Debug)]
 pub(super) struct BatchKey {
     pub(super) claim: IdempotencyClaim,
     pub(super) batch: OperationId,
+    /// The batch that is over and that this one repeats: the key passes from it to this one.
+    pub(super) repeats: Option<OperationId>,
 }
 
 impl BatchRow {

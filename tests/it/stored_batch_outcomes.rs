@@ -292,6 +292,48 @@ async fn a_repeated_batch_is_the_first_one_while_it_runs_and_after() {
 }
 
 #[actix_web::test]
+async fn a_batch_that_left_something_to_do_replays_what_it_made_and_does_the_rest() {
+    let env = TestEnv::start(&MATRIX42);
+    let before = env.record_count();
+    let path = MATRIX42.path(MATRIX42.key);
+    let mut batch = creates(3);
+    let text = |id: &str, of: &str| {
+        json!({"id": id, "method": "PATCH", "path": path, "headers": {"If-Match": "*"},
+            "body": {"fields": {(MATRIX42.text): of}}})
+    };
+    let items = batch["items"].as_array_mut().expect("items");
+    items.insert(1, text("first", "from the batch"));
+    items.insert(2, text("fails", "after the failure"));
+    batch["on_failure"] = json!("stop");
+    batch["concurrency"] = json!(1);
+    let send = || {
+        let request = env.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
+        request.json(&batch).send()
+    };
+    env.faults().add(CallKind::Update, InjectedFault::status(403), 1, Some(1));
+    let first = send().await.assert_status(202).header("location").expect("a path").to_owned();
+    let ended = wait_until_over(&env.second_client(), &first).await;
+    let statuses = |batch: &Value| -> Vec<Value> {
+        super::stored_batches::items(batch).iter().map(|item| item["status"].clone()).collect()
+    };
+    assert_eq!(statuses(&ended), [201, 204, 502, 424, 424], "{ended}");
+    env.set_text(MATRIX42.key, "*", "by somebody else").send().await.assert_status(204);
+    // However many ask for the rest at once, one batch does it.
+    let (one, two) = futures_util::future::join(send(), send()).await;
+    let second = one.assert_status(202).header("location").expect("a path").to_owned();
+    assert_eq!(two.assert_status(202).header("location"), Some(&*second));
+    assert_ne!(second, first);
+    let repeated = wait_until_over(&env.second_client(), &second).await;
+    assert_eq!(statuses(&repeated), [201, 204, 204, 201, 201], "{repeated}");
+    let replayed = |item: usize| repeated["items"][item]["headers"]["idempotency-replayed"].clone();
+    assert_eq!([0, 1, 2, 3].map(replayed), [json!("true"), json!("true"), json!(null), json!(null)]);
+    assert_eq!(repeated["items"][0]["headers"]["location"], ended["items"][0]["headers"]["location"]);
+    assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("after the failure"));
+    assert_eq!(env.record_count(), before + 3);
+    assert_eq!(send().await.assert_status(202).header("location"), Some(&*second), "nothing is left to do");
+}
+
+#[actix_web::test]
 async fn a_caller_can_cancel_its_batch_that_takes_all_its_places() {
     let (env, before, path) = hold_the_first_of_five().await;
     let cancel = || authorized(env.request(Method::DELETE, &path), "limited").send();

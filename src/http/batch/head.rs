@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::access::Principal;
-use crate::record::{RawJson, format_time};
+use crate::record::{OperationId, RawJson, format_time};
 
 /// The name under which the leases of batches are kept; no system has it.
 pub(super) const LEASE_NAMESPACE: &str = "/batches";
@@ -27,6 +27,9 @@ pub(in crate::http) struct BatchHead {
     /// The systems that its items name.
     pub(in crate::http) systems: Vec<String>,
     pub(in crate::http) key: Option<String>,
+    /// The batch with the same key that is over and had left something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::http) repeats: Option<OperationId>,
     /// The body without its items.
     pub(in crate::http) options: RawJson,
 }

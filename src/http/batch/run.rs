@@ -45,8 +45,8 @@ pub(in crate::http) struct Runner {
     /// Items that began in an earlier process, with their operations: they are followed to their
     /// end even if their batch is cancelled.
     begun_items: HashMap<usize, OperationId>,
-    /// The items of a batch that is sent again whose keys are claimed, and their records: they get
-    /// what their keys replay, whatever the others come to now.
+    /// The items whose keys an earlier batch has claimed, and their records: they get what their
+    /// keys replay, whatever the others come to now.
     claimed_items: HashMap<usize, Option<String>>,
     /// What those items run with.
     accepted_state: Option<Rc<RequestState>>,
@@ -138,7 +138,8 @@ impl Runner {
         let (Some(key), Some(caller)) = (&self.context.key, self.context.state.principal()) else { return Ok(()) };
         let journal = self.context.state.api.gateway.journal();
         self.claimed_items = find_claimed(journal, (&caller.name().0, &key_prefix(key)), &self.items).await?;
-        self.schedule.set_begun(self.claimed_items.keys().copied().collect());
+        self.claimed_items.retain(|item, _| !self.begun_items.contains_key(item));
+        self.schedule.set_begun(self.begun_items.keys().chain(self.claimed_items.keys()).copied().collect());
         Ok(())
     }
 

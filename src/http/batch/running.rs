@@ -130,6 +130,9 @@ impl RunningBatch {
         let begun = find_begun(journal, (&head.caller.name().0, &prefix), open).await?;
         let mut runner = Runner::new(context, request, memory);
         runner.set_begun(begun, accepted_state(&api, &head));
+        if head.repeats.is_some() {
+            runner.load_claimed_items().await?;
+        }
         for (item, ended) in ended {
             runner.restore(item, &ended);
             if let Some(request) = requests.get_mut(item) {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL, now_text};
-use super::outcome::ItemClass;
+use super::outcome::{ItemClass, Summary};
 use super::running::RunningBatch;
 use super::stored_form::RawBatch;
 use crate::http::batch_registry::{BatchMemory, RunGuard};
@@ -32,6 +32,7 @@ pub(in crate::http) struct NewBatch {
     pub(in crate::http) id: Arc<str>,
     operation: OperationId,
     rows: Vec<BatchRow>,
+    repeats: Option<OperationId>,
     claim: Option<IdempotencyClaim>,
     memory: BatchMemory,
     /// A new id is free.
@@ -70,11 +71,11 @@ impl NewBatch {
             request,
             response: None,
         };
-        let head = serde_json::to_string(head).unwrap_or_default();
-        let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head) }];
+        let head_text = serde_json::to_string(head).unwrap_or_default();
+        let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head_text) }];
         rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
         let guard = shared.load().process.batches.claim(&id);
-        Self { id, operation, rows, claim, memory, guard }
+        Self { id, operation, rows, repeats: head.repeats.clone(), claim, memory, guard }
     }
 
     /// Saves the batch and begins it. It continues when the caller waits no longer.
@@ -84,7 +85,7 @@ impl NewBatch {
         let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, &self.id, LEASE_TTL).await else {
             return StoreResult::NotStored;
         };
-        let stored = match journal.store_batch(&self.operation, self.rows, self.claim).await {
+        let stored = match journal.store_batch(&self.operation, self.rows, self.claim, self.repeats).await {
             Ok(None) => StoreResult::Stored,
             Ok(Some(IdempotencyState::Running(first))) => StoreResult::Repetition(first),
             Ok(Some(_)) => StoreResult::KeyReused,
@@ -99,6 +100,24 @@ impl NewBatch {
         }
         stored
     }
+}
+
+/// The batch that has a key, if it is over and sending it again can do more: an item failed, was
+/// skipped, or has an unknown outcome.
+///
+/// # Errors
+/// The store cannot be read.
+pub(in crate::http) async fn find_unfinished(
+    journal: &Journal,
+    claim: &IdempotencyClaim,
+) -> Result<Option<OperationId>, JournalError> {
+    let Some(first) = journal.claiming_operation(&claim.caller, &claim.key).await? else { return Ok(None) };
+    let head = journal.batch_rows(first.as_str(), BatchRow::HEAD, 1).await?;
+    if head.iter().any(|row| row.status == BatchRow::OPEN) {
+        return Ok(None);
+    }
+    let summary = Summary::of_stored(&journal.batch_counts(first.as_str()).await?, true);
+    Ok((!summary.is_success()).then_some(first))
 }
 
 /// Whether rows are in the store that it did not confirm.

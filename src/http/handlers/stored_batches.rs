@@ -12,7 +12,7 @@ use crate::access::Permission;
 use crate::http::batch::head::{self, BatchHead, BatchState};
 use crate::http::batch::outcome::Summary;
 use crate::http::batch::response as batch_response;
-use crate::http::batch::stored::{NewBatch, StoreResult};
+use crate::http::batch::stored::{NewBatch, StoreResult, find_unfinished};
 use crate::http::batch::stored_form::RawBatch;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::context::{RequestContext, store_unavailable};
@@ -49,7 +49,8 @@ pub(super) struct AsyncBatch {
 }
 
 /// Stores a batch and begins it: 202, or its whole response if it is over within `wait`. A
-/// repetition is the first batch.
+/// repetition is the first batch, unless that is over and has left something to do: then a new
+/// batch replays what the first one made, and does the rest.
 ///
 /// # Errors
 /// 422 for another batch's key; 503 where nothing of it begins; 504 where the store has not said
@@ -63,6 +64,10 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
         fingerprint,
         is_of_stored_batch: true,
     });
+    let repeats = match &claim {
+        Some(claim) => context.read_journal(find_unfinished(context.gateway().journal(), claim)).await?,
+        None => None,
+    };
     let head = BatchHead {
         caller,
         has_token: context.api().authenticator.has_tokens(),
@@ -70,6 +75,7 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
         started_at: head::now_text(),
         systems,
         key,
+        repeats,
         options: raw.options(),
     };
     let batch = NewBatch::new(&shared, &head, (&raw, claim), memory);

@@ -14,7 +14,8 @@ use crate::record::OperationId;
 impl Journal {
     /// Stores a new batch, all of its rows or none, and claims its key. If the key is not free,
     /// nothing is stored, and the result is its state: [`IdempotencyState::Running`] with the id of
-    /// the batch that has it, or [`IdempotencyState::Mismatch`].
+    /// the batch that has it, or [`IdempotencyState::Mismatch`]. The key of the batch `repeats` is
+    /// free for the same request.
     ///
     /// # Errors
     /// `Unavailable`: it was not stored. `CommitUnknown`: it may have been.
@@ -23,10 +24,12 @@ impl Journal {
         id: &OperationId,
         rows: Vec<BatchRow>,
         claim: Option<IdempotencyClaim>,
+        repeats: Option<OperationId>,
     ) -> Result<Option<IdempotencyState>, JournalError> {
         let key = claim.map(|claim| BatchKey {
             claim: IdempotencyClaim { caller: replace_nul(claim.caller), key: replace_nul(claim.key), ..claim },
             batch: id.clone(),
+            repeats,
         });
         match self.submit(Command::StoreBatch { rows: rows.into(), key }).await? {
             CommandResult::BatchStored(taken) => Ok(taken),

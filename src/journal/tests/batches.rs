@@ -108,10 +108,11 @@ async fn one_of_the_batches_with_a_key_is_stored() {
 }
 
 async fn check_one_batch_per_key(one: &Journal, two: &Journal) {
-    let store = async |store: &Journal, id: &OperationId, claim: IdempotencyClaim| {
+    let store_repeat = async |store: &Journal, id: &OperationId, claim: IdempotencyClaim, repeats| {
         let head = BatchRow { id: id.as_str().into(), ..row(BatchRow::HEAD, BatchRow::OPEN, "open") };
-        store.store_batch(id, vec![head], Some(claim)).await.expect("a result")
+        store.store_batch(id, vec![head], Some(claim), repeats).await.expect("a result")
     };
+    let store = async |store: &Journal, id: &OperationId, claim| store_repeat(store, id, claim, None).await;
     let ids: Vec<OperationId> = (0..20).map(|_| OperationId::new()).collect();
     let at_once =
         ids.iter().enumerate().map(|(index, id)| store(if index % 2 == 0 { one } else { two }, id, claim("b")));
@@ -125,6 +126,13 @@ async fn check_one_batch_per_key(one: &Journal, two: &Journal) {
     }
     let other = IdempotencyClaim { fingerprint: [8; 32], ..claim("b") };
     assert_eq!(store(two, &OperationId::new(), other).await, Some(IdempotencyState::Mismatch));
+    let (second, third) = (OperationId::new(), OperationId::new());
+    let other = IdempotencyClaim { fingerprint: [8; 32], ..claim("b") };
+    let mismatch = store_repeat(two, &second, other, Some(first.clone())).await;
+    assert_eq!(mismatch, Some(IdempotencyState::Mismatch), "another body repeats nothing");
+    assert_eq!(store_repeat(two, &second, claim("b"), Some(first.clone())).await, None, "the key passes on");
+    let late = store_repeat(one, &third, claim("b"), Some(first)).await;
+    assert_eq!(late, Some(IdempotencyState::Running(second)), "only one batch repeats the first");
     assert_eq!(store(two, &OperationId::new(), claim("c")).await, None, "another key");
     let of_another = IdempotencyClaim { caller: "shop".into(), ..claim("b") };
     assert_eq!(store(two, &OperationId::new(), of_another).await, None, "another caller");

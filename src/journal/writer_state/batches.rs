@@ -8,7 +8,8 @@ use crate::journal::shared::KeyTtl;
 use crate::journal::writer_rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress};
 
 impl WriterState {
-    /// Stores a new batch, unless another one has its key: then the state of that is returned.
+    /// Stores a new batch, unless another one than `repeats` has its key: then the state of that is
+    /// returned.
     pub(in crate::journal) fn store_batch(
         &mut self,
         rows: &[BatchRow],
@@ -16,11 +17,12 @@ impl WriterState {
         key_ttl: KeyTtl,
         changes: &mut ChangeSet,
     ) -> Option<IdempotencyState> {
-        if let Some(BatchKey { claim, batch }) = key {
+        if let Some(BatchKey { claim, batch, repeats }) = key {
             let key_id: IdempotencyKeyId = (claim.caller.as_str().into(), claim.key.as_str().into());
             match self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
                 // An earlier attempt of this very command.
                 Some(IdempotencyState::Running(stored)) if stored == *batch => return None,
+                Some(IdempotencyState::Running(stored)) if Some(&stored) == repeats.as_ref() => {}
                 Some(another) => return Some(another),
                 None => {}
             }
