@@ -104,7 +104,7 @@ fn mark_unchecked(task: &WriteTask<'_>) {
 
 /// The same check with the schema of this moment.
 async fn check_again(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Result<(), Problem> {
-    let Some(errors) = find_for_refusal(task, collection).await else {
+    let Some(errors) = find_for_refusal(task, collection, &by_adapter).await else {
         mark_unchecked(task);
         return refuse(task, by_adapter);
     };
@@ -114,8 +114,13 @@ async fn check_again(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<Fie
     refuse(task, merge_errors(&task.command.op, errors, by_adapter))
 }
 
-/// What the schema of this moment finds; `None` if it is not available.
-async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
+/// What the schema of this moment finds; `None` if it is not available. The adapter refuses its
+/// places in any case.
+async fn find_for_refusal(
+    task: &WriteTask<'_>,
+    collection: &str,
+    by_adapter: &[FieldError],
+) -> Option<Vec<FieldError>> {
     let op = &task.command.op;
     let schema = task.system.catalog.schema_for_refusal(collection, task.context.requester()).await.ok()?;
     let mut errors = find_errors(&schema, op);
@@ -123,8 +128,9 @@ async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<
         task.schema.set_doubtful();
     }
     task.schema.set_schema(schema);
+    let is_refused = |error: &FieldError| by_adapter.iter().any(|refused| refused.pointer == error.pointer);
     if let WriteOp::Update { id, patch } = op
-        && !errors.is_empty()
+        && !errors.iter().all(is_refused)
     {
         drop_repeated_values(task, id, patch, &mut errors).await;
     }
@@ -136,7 +142,7 @@ async fn find_for_refusal(task: &WriteTask<'_>, collection: &str) -> Option<Vec<
 async fn reject(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Problem {
     let mut errors = task.command.rejected.clone();
     let rejected: Vec<String> = errors.iter().filter_map(record_place).collect();
-    let by_schema = find_besides(task, collection).await.unwrap_or_default();
+    let by_schema = find_besides(task, collection, &by_adapter).await.unwrap_or_default();
     let mut found = merge_errors(&task.command.op, by_schema, by_adapter);
     found.retain(|error| rejected.iter().all(|place| !pointers_overlap(place, &error.pointer)));
     count_refusals(task, &found);
@@ -145,7 +151,7 @@ async fn reject(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldErr
 }
 
 /// What the schema finds in a write with rejected values; `None` if it refuses nothing.
-async fn find_besides(task: &WriteTask<'_>, collection: &str) -> Option<Vec<FieldError>> {
+async fn find_besides(task: &WriteTask<'_>, collection: &str, by_adapter: &[FieldError]) -> Option<Vec<FieldError>> {
     let has_values = match &task.command.op {
         WriteOp::Update { patch, .. } => patch.merge_members().is_some_and(|members| !members.is_empty()),
         WriteOp::Create { .. } => true,
@@ -159,7 +165,7 @@ async fn find_besides(task: &WriteTask<'_>, collection: &str) -> Option<Vec<Fiel
     if find_errors(&schema, &task.command.op).is_empty() {
         return None;
     }
-    find_for_refusal(task, collection).await
+    find_for_refusal(task, collection, by_adapter).await
 }
 
 /// The place in the record of an error in the words of a model.

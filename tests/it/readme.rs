@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use actix_web::http::Method;
-use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction, RequestOutcome};
+use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction, RequestOutcome, UnknownWriteCounts};
 use records_gateway::problem::ProblemKind;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::record::{CallerName, SystemName, VendorRequestKind};
@@ -76,6 +76,7 @@ fn render_metrics() -> String {
     metrics.vendor_request(index, VendorRequestKind::Read, CallOutcome::Ok2xx, 0.01);
     metrics.token_expires(index, 1_800_000_000);
     metrics.vendor_keys_expire([("crm", 1_800_000_000)].into_iter());
+    metrics.unknown_writes_stored(index, UnknownWriteCounts::stored(0, 1, 1_800_000_000));
     metrics.loss_accepted(index, "linked-questions");
     let caller = CallerName("billing".into());
     metrics.callers().quota_refusal(QuotaPolicy::Rate, Some(&caller));

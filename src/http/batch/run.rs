@@ -58,7 +58,7 @@ pub(in crate::http) struct Runner {
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
     not_begun: Vec<usize>,
-    /// Whether only what had begun before may begin.
+    /// Only what had begun before may begin.
     is_closing: bool,
 }
 
@@ -174,6 +174,7 @@ impl Runner {
     }
 
     fn take_not_begun(&mut self) {
+        self.is_closing = true;
         let not_begun = self.schedule.take_not_begun();
         self.not_begun.splice(0..0, not_begun.into_iter().rev());
     }
@@ -190,10 +191,9 @@ impl Runner {
             let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
                 step
             } else {
-                // Nothing runs, or nothing more may begin: an item that has become ready since,
-                // too.
-                self.take_not_begun();
-                if !self.not_begun.is_empty() {
+                // Nothing runs, or nothing more may begin but what had begun before.
+                if !self.is_closing {
+                    self.take_not_begun();
                     continue;
                 }
                 self.steps.next().await?

@@ -39,7 +39,11 @@ async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal
     for number in ["99999999999999999999", "-99999999999999999999", "1E5", "-0"] {
         let patch = format!(r#"[{{"op":"replace","path":"/fields/{integer}","value":{number}}}]"#);
         let request = env.patch(fixture.other_key).if_match("*").header("Content-Type", "application/json-patch+json");
-        request.body(&patch).send().await.assert_status(204);
+        let response = request.body(&patch).send().await;
+        // Pretectum takes a whole number with an exponent for no integer, and says so in the record.
+        let is_doubted = fixture.system == PRETECTUM.system && number == "1E5";
+        response.assert_status(if is_doubted { 200 } else { 204 });
+        assert_eq!(is_doubted, response.text.contains("\"invalid-field\""), "{response:?}");
         let sent = env.last_call(CallKind::Update).text();
         assert!(sent.contains(&format!(":{number}")), "{sent}");
     }

@@ -36,7 +36,8 @@ async fn a_questionnaire_that_cannot_be_looked_up_stops_no_write() {
 
 #[actix_web::test]
 async fn configured_collections_are_listed_without_the_vendors() {
-    let env = hanging(&MATRIX42);
+    let env = TestEnv::start_with(&MATRIX42, |config| config.system("itsm", "collection", MATRIX42.collection()));
+    env.faults().always(CallKind::Schema, InjectedFault::Hang);
     let listed = within(8000, env.get("/systems/itsm/collections").send()).await.assert_status(200).json();
     assert_eq!(
         (&listed["items"][0]["collection"], &listed["complete"]),
