@@ -35,7 +35,7 @@ async fn send_lost_write(server: &TestServer, prefer: &str) -> (TestResponse, St
     faults.always(MATRIX42.read_call_kind, InjectedFault::ResetBefore);
     let write = client.request(Method::PATCH, &path).if_match(&tag).prefer(prefer);
     let lost = write.fields(&MATRIX42.text_patch("lost")).send().await;
-    let operation = lost.header("operation").unwrap().to_owned();
+    let operation = lost.header("operation").or(lost.header("location")).expect("its operation").to_owned();
     let until = Instant::now() + TIMEOUT;
     while client.get(&operation).send().await.json()["state"] != "unknown" {
         assert!(Instant::now() < until, "the operation has not ended");

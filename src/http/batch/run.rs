@@ -26,7 +26,7 @@ use crate::http::route::Route;
 use crate::http::write_request::WriteMode;
 use crate::journal::JournalError;
 use crate::metrics::Metrics;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::ProblemKind;
 use crate::record::OperationId;
 use crate::system::SharedReads;
 
@@ -183,7 +183,7 @@ impl Runner {
     pub(in crate::http) async fn next(&mut self) -> Option<(usize, ItemOutcome)> {
         loop {
             if let Some(late) = self.not_begun.pop() {
-                return Some((late, self.not_begun_outcome(late, self.not_begun_problem())));
+                return Some((late, self.not_begun_outcome(late)));
             }
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
@@ -251,7 +251,7 @@ impl Runner {
                 self.running -= 1;
                 self.schedule.end(item, false);
                 let is_skipped = self.stop.get() == Some(StopReason::Cancelled);
-                (!is_skipped).then(|| (item, self.not_begun_outcome(item, self.not_begun_problem())))
+                (!is_skipped).then(|| (item, self.not_begun_outcome(item)))
             }
             ItemStep::KeyFree(item) => {
                 self.claimed_items.remove(&item);
@@ -299,7 +299,7 @@ impl Runner {
     /// 424 where the item before has no record or no tag.
     fn build_item_request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
         let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.not_begun_outcome(index, self.not_begun_problem())));
+            return Err(Box::new(self.not_begun_outcome(index)));
         };
         let missing = |what: &str, of: usize| {
             let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
@@ -373,8 +373,9 @@ impl Runner {
         ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
     }
 
-    /// An item that ends with a problem of the batch.
-    fn not_begun_outcome(&self, item: usize, problem: Problem) -> ItemOutcome {
+    /// An item that does not begin, because nothing of the batch may.
+    fn not_begun_outcome(&self, item: usize) -> ItemOutcome {
+        let problem = not_begun_problem(self.stop.get());
         let sent = self.items.get(item);
         let path = sent.map(|item| item.path.clone()).unwrap_or_default();
         ItemOutcome::not_begun(&self.context.state, sent, &path, problem)
@@ -393,9 +394,5 @@ impl Runner {
     /// How many items there are.
     pub(in crate::http) fn len(&self) -> usize {
         self.items.len()
-    }
-
-    fn not_begun_problem(&self) -> Problem {
-        not_begun_problem(self.stop.get())
     }
 }

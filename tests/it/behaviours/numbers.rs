@@ -40,7 +40,7 @@ async fn assert_numbers_keep_their_form(fixture: &'static VendorFixture, decimal
         let patch = format!(r#"[{{"op":"replace","path":"/fields/{integer}","value":{number}}}]"#);
         let request = env.patch(fixture.other_key).if_match("*").header("Content-Type", "application/json-patch+json");
         let response = request.body(&patch).send().await;
-        // Pretectum takes a whole number with an exponent for no integer, and says so in the record.
+        // To Pretectum a whole number with an exponent is no integer, and the record says so.
         let is_doubted = fixture.system == PRETECTUM.system && number == "1E5";
         response.assert_status(if is_doubted { 200 } else { 204 });
         assert_eq!(is_doubted, response.text.contains("\"invalid-field\""), "{response:?}");
