@@ -32,7 +32,9 @@ async fn send_lost_write(server: &TestServer, prefer: &str) -> (TestResponse, St
     let tag = client.get(&path).send().await.assert_status(200).etag().to_owned();
     let faults = &server.vendors.matrix42.faults;
     faults.always(CallKind::Update, InjectedFault::HangAfter);
-    faults.always(MATRIX42.read_call_kind, InjectedFault::ResetBefore);
+    // An asynchronous write reads before it responds.
+    let reads_before = u32::from(prefer == "respond-async");
+    faults.add(MATRIX42.read_call_kind, InjectedFault::ResetBefore, reads_before, None);
     let write = client.request(Method::PATCH, &path).if_match(&tag).prefer(prefer);
     let lost = write.fields(&MATRIX42.text_patch("lost")).send().await;
     let operation = lost.header("operation").or(lost.header("location")).expect("its operation").to_owned();
