@@ -5,7 +5,7 @@ use super::bounded_page::{PageRequest, PageSource, read_page};
 use super::entry_json::StoredEntry;
 use super::error::DbError;
 use super::ledger::rfc3339;
-use super::model::UnknownWrites;
+use super::model::{InterimResponse, UnknownWrites};
 use super::query::{OperationQuery, Page};
 use super::readers::Reader;
 use super::sql::{Row, SqlValue, operation_uuid};
@@ -205,11 +205,13 @@ pub(super) async fn count_running(reader: &Reader, owner: Option<String>) -> Res
 
 /// Finds the writes of each system whose outcome is not known: what is reconciled (of this instance
 /// or of others), and what ended `unknown` and that nobody has resolved since.
+/// An adopted write without a stored response is one of them, but not an asynchronous one without
+/// a key: its caller has most likely got the 202. `<> 'applied'` is the condition of the index.
 pub(super) const SELECT_UNKNOWN_WRITES: &str = "SELECT u.system, count(CASE WHEN u.kind = 1 THEN 1 END),
          count(CASE WHEN u.kind = 2 THEN 1 END), min(u.at)
      FROM (SELECT r.system AS system, CASE WHEN r.owner = ?1 THEN 0 ELSE 1 END AS kind, l.at AS at
              FROM running r JOIN ledger l ON l.seq = r.seq
-             WHERE r.interim = 2 OR (r.interim IS NULL AND r.first_adopted IS NOT NULL
+             WHERE r.interim = ?3 OR (r.interim IS NULL AND r.first_adopted IS NOT NULL
                  AND (r.is_async = 0 OR r.key IS NOT NULL))
          UNION ALL SELECT l.system, 2, l.at FROM operation_detail d JOIN ledger l ON l.seq = d.seq
              WHERE d.state <> 'applied' AND d.state = 'unknown' AND d.finished >= ?2) u
@@ -221,7 +223,8 @@ pub(super) async fn unknown_writes(
     instance: &str,
     cutoff_ms: i64,
 ) -> Result<Vec<UnknownWrites>, DbError> {
-    let params = [SqlValue::Text(instance.to_owned()), SqlValue::Int(cutoff_ms)];
+    let unknown = InterimResponse::Unknown.code();
+    let params = [SqlValue::Text(instance.to_owned()), SqlValue::Int(cutoff_ms), SqlValue::Int(unknown)];
     let rows = reader.select(SELECT_UNKNOWN_WRITES, &params).await?;
     let decode = |mut row: Row| {
         Ok(UnknownWrites {
@@ -241,7 +244,7 @@ pub(super) async fn blocking_writes_of_others(
 ) -> Result<Vec<(String, String, OperationId)>, DbError> {
     let statement = "SELECT system, record, operation FROM running WHERE owner <> ?1 AND record IS NOT NULL
         AND (is_async = 1 OR interim = ?2 OR first_adopted IS NOT NULL)";
-    let unknown = super::model::InterimResponse::Unknown.code();
+    let unknown = InterimResponse::Unknown.code();
     let rows = reader.select(statement, &[SqlValue::Text(instance.to_owned()), SqlValue::Int(unknown)]).await?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.text(1)?, row.operation(2)?))).collect()
 }

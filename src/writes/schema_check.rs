@@ -10,7 +10,7 @@ use super::command::{Handling, WriteOp};
 use super::write_task::WriteTask;
 use crate::catalog::{CollectionSchema, for_check};
 use crate::problem::Problem;
-use crate::record::{FieldChange, FieldError, Patch, RawObject, RecordId, SchemaRule, fields_member, pointers_overlap};
+use crate::record::{FieldChange, FieldError, RawObject, RecordId, SchemaRule, fields_member, pointers_overlap};
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
@@ -72,29 +72,31 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
     }
 }
 
+/// The members of `fields` that the request gives, as far as it alone shows them.
+fn given_members(op: &WriteOp) -> RawObject {
+    match op {
+        WriteOp::Update { patch, .. } => match patch.merge_members() {
+            Some(members) => members.clone(),
+            None => RawObject::from(&patch.replaced_members()),
+        },
+        WriteOp::Create { fields, .. } => RawObject::from(fields),
+        WriteOp::Delete { .. } => RawObject::default(),
+    }
+}
+
 /// What the vendor's protocol cannot express, or never accepts.
 fn find_adapter_errors(task: &WriteTask<'_>) -> Vec<FieldError> {
     let adapter = &task.system.adapter;
     match &task.command.op {
-        WriteOp::Update { patch, .. } => match patch.merge_members() {
-            Some(members) => adapter.validate_patch(members),
-            None => adapter.validate_patch(&RawObject::from(&patch.replaced_members())),
-        },
         WriteOp::Create { fields, .. } => adapter.validate_create(fields),
-        WriteOp::Delete { .. } => Vec::new(),
+        op => adapter.validate_patch(&given_members(op)),
     }
 }
 
-/// Whether the vendor may find a value wrong that fits the schema.
+/// Whether the vendor may find a value wrong that fits the schema. The response to a create has the
+/// record that it made.
 fn has_doubts(schema: &CollectionSchema, op: &WriteOp) -> bool {
-    match op {
-        WriteOp::Update { patch, .. } => match patch.merge_members() {
-            Some(members) => schema.has_doubts(members),
-            None => schema.has_doubts(&RawObject::from(&patch.replaced_members())),
-        },
-        // The response to a create has the record that it made.
-        WriteOp::Create { .. } | WriteOp::Delete { .. } => false,
-    }
+    !matches!(op, WriteOp::Create { .. }) && schema.has_doubts(&given_members(op))
 }
 
 fn mark_unchecked(task: &WriteTask<'_>) {
@@ -129,10 +131,10 @@ async fn find_for_refusal(
     }
     task.schema.set_schema(schema);
     let is_refused = |error: &FieldError| by_adapter.iter().any(|refused| refused.pointer == error.pointer);
-    if let WriteOp::Update { id, patch } = op
+    if let WriteOp::Update { id, .. } = op
         && !errors.iter().all(is_refused)
     {
-        drop_repeated_values(task, id, patch, &mut errors).await;
+        drop_repeated_values(task, id, &mut errors).await;
     }
     Some(errors)
 }
@@ -152,11 +154,8 @@ async fn reject(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldErr
 
 /// What the schema finds in a write with rejected values; `None` if it refuses nothing.
 async fn find_besides(task: &WriteTask<'_>, collection: &str, by_adapter: &[FieldError]) -> Option<Vec<FieldError>> {
-    let has_values = match &task.command.op {
-        WriteOp::Update { patch, .. } => patch.merge_members().is_some_and(|members| !members.is_empty()),
-        WriteOp::Create { .. } => true,
-        WriteOp::Delete { .. } => false,
-    };
+    let op = &task.command.op;
+    let has_values = matches!(op, WriteOp::Create { .. }) || !given_members(op).is_empty();
     let catalog = &task.system.catalog;
     if !has_values || effective_validation(task) != Validation::Refuse || catalog.source() == SchemaSource::None {
         return None;
@@ -178,15 +177,8 @@ fn record_place(error: &FieldError) -> Option<String> {
 fn merge_errors(op: &WriteOp, mut errors: Vec<FieldError>, by_adapter: Vec<FieldError>) -> Vec<FieldError> {
     let places: HashSet<String> = errors.iter().map(|error| error.pointer.clone()).collect();
     errors.extend(by_adapter.into_iter().filter(|error| !places.contains(&error.pointer)));
-    let names: Vec<String> = match op {
-        WriteOp::Update { patch, .. } => match patch.merge_members() {
-            Some(members) => members.names().map(str::to_owned).collect(),
-            None => patch.replaced_members().keys().cloned().collect(),
-        },
-        WriteOp::Create { fields, .. } => fields.keys().cloned().collect(),
-        WriteOp::Delete { .. } => Vec::new(),
-    };
-    let positions: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+    let given = given_members(op);
+    let positions: HashMap<&str, usize> = given.names().zip(0..).collect();
     let position = |error: &FieldError| {
         fields_member(&error.pointer).and_then(|name| positions.get(name.as_str()).copied()).unwrap_or(usize::MAX)
     };
@@ -196,18 +188,15 @@ fn merge_errors(op: &WriteOp, mut errors: Vec<FieldError>, by_adapter: Vec<Field
 
 fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
     match op {
-        WriteOp::Update { patch, .. } => patch
-            .merge_members()
-            .map_or_else(|| schema.check_members(patch.replaced_members()), |members| schema.check_patch(members)),
         WriteOp::Create { fields, .. } => schema.check_create(fields),
-        WriteOp::Delete { .. } => Vec::new(),
+        op => schema.check_patch(&given_members(op)),
     }
 }
 
 /// A patch may repeat current values, even invalid ones: a caller may send a whole record back with
 /// one change.
-async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, patch: &Patch, errors: &mut Vec<FieldError>) {
-    let members = patch.merge_members().map_or_else(|| patch.replaced_members(), RawObject::to_map);
+async fn drop_repeated_values(task: &WriteTask<'_>, id: &RecordId, errors: &mut Vec<FieldError>) {
+    let members = given_members(&task.command.op).to_map();
     let Some(before) = state_before(task, id, errors).await else { return };
     errors.retain(|error| {
         let repeated = fields_member(&error.pointer).and_then(|name| members.get_key_value(&name));
@@ -246,10 +235,10 @@ pub(super) async fn check_changes(
     for change in changes {
         by_member.entry(&change.member).or_default().push(change);
     }
-    check_against_schema(task, id, |schema| {
-        let value =
-            |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
-        let mut errors = schema.check_members(changes.iter().map(value).collect());
+    let value = |change: &FieldChange| (change.member.clone(), after.get(&change.member).cloned().unwrap_or_default());
+    let members: Map<String, Value> = changes.iter().map(value).collect();
+    check_against_schema(task, id, &RawObject::from(&members), |schema| {
+        let mut errors = schema.check_members(members.clone());
         errors.retain(|error| {
             let Some(member) = fields_member(&error.pointer) else { return true };
             let of_member = by_member.get(member.as_str());
@@ -266,17 +255,21 @@ pub(super) async fn check_changes(
 /// # Errors
 /// `rejected` with everything that is wrong.
 pub(super) async fn check_members(task: &WriteTask<'_>, id: &RecordId, members: &RawObject) -> Result<(), Problem> {
-    check_against_schema(task, id, |schema| schema.check_patch(members)).await
+    check_against_schema(task, id, members, |schema| schema.check_patch(members)).await
 }
 
 async fn check_against_schema(
     task: &WriteTask<'_>,
     id: &RecordId,
+    members: &RawObject,
     find: impl Fn(&CollectionSchema) -> Vec<FieldError>,
 ) -> Result<(), Problem> {
     let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
         return Ok(());
     };
+    if schema.has_doubts(members) {
+        task.schema.set_doubtful();
+    }
     if find(schema).is_empty() {
         return Ok(());
     }
@@ -302,7 +295,7 @@ fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> 
 ///
 /// # Errors
 /// `rejected` with all of them.
-pub(super) fn refuse(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
+fn refuse(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
     if errors.is_empty() {
         return Ok(());
     }

@@ -49,6 +49,7 @@ mod secret_leaks;
 mod shared_tokens;
 mod stored_batch_keys;
 mod stored_batch_outcomes;
+mod stored_batch_repeats;
 mod stored_batches;
 mod support;
 mod system_health;

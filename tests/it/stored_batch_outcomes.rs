@@ -11,7 +11,7 @@ use toml::Table;
 use super::history::create_postgres_database;
 use super::history::database_failures::{allow_connections, connect, terminate};
 use super::stored_batches::{creates, items, release, store, wait_until_over};
-use super::support::{MATRIX42, ProcessBuilder, Request, TestConfig, TestEnv, TestProcess};
+use super::support::{BLUEDOLPHIN, MATRIX42, ProcessBuilder, Request, TestConfig, TestEnv, TestProcess};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -22,7 +22,7 @@ fn queued_creates(count: usize) -> Value {
     batch
 }
 
-fn record_count(vendors: &Sandbox) -> usize {
+pub(super) fn record_count(vendors: &Sandbox) -> usize {
     (MATRIX42.count)(vendors)
 }
 
@@ -46,6 +46,42 @@ impl StoredRows {
         let statement = "UPDATE batch_row SET status = 1, response = NULL WHERE id = ?1 AND item = -1";
         assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
     }
+
+    /// What the cancellation of a batch leaves that has not ended.
+    fn cancel(&self) {
+        let statement = "INSERT INTO batch_row (id, item, status, at, request) VALUES (?1, -2, 0, 0, '')";
+        assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
+    }
+}
+
+/// Two changes of one record, the second to the version that the first, queued, has made.
+fn queued_and_after() -> Value {
+    let patch = |id: &str, tag: &str| {
+        json!({"id": id, "method": "PATCH", "path": BLUEDOLPHIN.path(BLUEDOLPHIN.key),
+            "headers": {"If-Match": tag, "Prefer": "respond-async", "Accept-Loss": BLUEDOLPHIN.losses.join(", ")},
+            "body": {"fields": BLUEDOLPHIN.text_patch(id)}})
+    };
+    let mut after = patch("after", "{queued}");
+    after["depends_on"] = json!(["queued"]);
+    json!({"items": [patch("queued", "*"), after]})
+}
+
+#[actix_web::test]
+async fn a_cancelled_batch_that_resumes_knows_the_write_after_a_queued_one() {
+    let process = TestProcess::builder().start();
+    let batch = queued_and_after();
+    let path = store(&process.client(), &batch).await;
+    let first = wait_until_over(&process.client(), &path).await;
+    assert_eq!((&items(&first)[0]["status"], &items(&first)[1]["status"]), (&json!(202), &json!(202)), "{first}");
+    assert_eq!(process.terminate(), Some(0));
+    let rows = StoredRows::open(&process, &path);
+    rows.forget_end(1, &batch["items"][1]);
+    rows.cancel();
+    drop(rows);
+    process.restart();
+    let second = wait_until_over(&process.client(), &path).await;
+    assert_eq!(items(&second)[1]["status"], 202, "{second}");
+    assert_eq!(items(&second)[1]["headers"]["location"], items(&first)[1]["headers"]["location"]);
 }
 
 /// Runs a batch to its end, and once more as after a crash that came before the end of one item was
@@ -65,7 +101,7 @@ async fn run_twice(process: &TestProcess, batch: &Value, item: usize) -> [Value;
     [first, wait_until_over(&process.client(), &path).await]
 }
 
-fn start_with_short_keys() -> TestProcess {
+pub(super) fn start_with_short_keys() -> TestProcess {
     TestProcess::start_with(|config| config.store("idempotency_ttl", "1s"))
 }
 
@@ -264,73 +300,6 @@ async fn an_item_that_waits_for_a_place_does_not_begin_after_a_cancellation() {
     assert_eq!(batch["state"], "cancelled");
     assert_eq!((&batch["summary"]["ok"], &batch["summary"]["skipped"]), (&json!(1), &json!(4)), "{batch}");
     assert_eq!(env.record_count(), before + 1);
-}
-
-#[actix_web::test]
-async fn a_repeated_batch_is_the_first_one_while_it_runs_and_after() {
-    let env = TestEnv::start(&MATRIX42);
-    let before = env.record_count();
-    env.faults().add(CallKind::Create, InjectedFault::Hold, 0, None);
-    let send = |batch: Value| {
-        let request = env.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
-        request.json(&batch).send()
-    };
-    let (one, two) = futures_util::future::join(send(creates(4)), send(creates(4))).await;
-    let path = one.assert_status(202).header("location").expect("a path").to_owned();
-    assert_eq!(two.assert_status(202).header("location"), Some(path.as_str()));
-    let replayed = [&one, &two].map(|response| response.header("idempotency-replayed"));
-    assert!(replayed == [None, Some("true")] || replayed == [Some("true"), None], "{replayed:?}");
-    send(creates(5)).await.assert_problem(422, "idempotency-key-reused");
-    env.faults().clear();
-    env.faults().release();
-    let batch = wait_until_over(&env.second_client(), &path).await;
-    assert_eq!(batch["summary"]["ok"], 4, "{batch}");
-    let after = send(creates(4)).await;
-    assert_eq!((after.assert_status(202).header("location"), &after.json()["state"]), (Some(&*path), &json!("done")));
-    assert_eq!(after.header("idempotency-replayed"), Some("true"));
-    assert_eq!(env.record_count(), before + 4);
-}
-
-#[actix_web::test]
-async fn a_batch_that_left_something_to_do_replays_what_it_made_and_does_the_rest() {
-    let env = TestEnv::start(&MATRIX42);
-    let before = env.record_count();
-    let path = MATRIX42.path(MATRIX42.key);
-    let mut batch = creates(3);
-    let text = |id: &str, of: &str| {
-        json!({"id": id, "method": "PATCH", "path": path, "headers": {"If-Match": "*"},
-            "body": {"fields": {(MATRIX42.text): of}}})
-    };
-    let items = batch["items"].as_array_mut().expect("items");
-    items.insert(1, text("first", "from the batch"));
-    items.insert(2, text("fails", "after the failure"));
-    batch["on_failure"] = json!("stop");
-    batch["concurrency"] = json!(1);
-    let send = || {
-        let request = env.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
-        request.json(&batch).send()
-    };
-    env.faults().add(CallKind::Update, InjectedFault::status(403), 1, Some(1));
-    let first = send().await.assert_status(202).header("location").expect("a path").to_owned();
-    let ended = wait_until_over(&env.second_client(), &first).await;
-    let statuses = |batch: &Value| -> Vec<Value> {
-        super::stored_batches::items(batch).iter().map(|item| item["status"].clone()).collect()
-    };
-    assert_eq!(statuses(&ended), [201, 204, 403, 424, 424], "{ended}");
-    env.set_text(MATRIX42.key, "*", "by somebody else").send().await.assert_status(204);
-    // However many ask for the rest at once, one batch does it.
-    let (one, two) = futures_util::future::join(send(), send()).await;
-    let second = one.assert_status(202).header("location").expect("a path").to_owned();
-    assert_eq!(two.assert_status(202).header("location"), Some(&*second));
-    assert_ne!(second, first);
-    let repeated = wait_until_over(&env.second_client(), &second).await;
-    assert_eq!(statuses(&repeated), [201, 204, 204, 201, 201], "{repeated}");
-    let replayed = |item: usize| repeated["items"][item]["headers"]["idempotency-replayed"].clone();
-    assert_eq!([0, 1, 2, 3].map(replayed), [json!("true"), json!("true"), json!(null), json!(null)]);
-    assert_eq!(repeated["items"][0]["headers"]["location"], ended["items"][0]["headers"]["location"]);
-    assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("after the failure"));
-    assert_eq!(env.record_count(), before + 3);
-    assert_eq!(send().await.assert_status(202).header("location"), Some(&*second), "nothing is left to do");
 }
 
 #[actix_web::test]

@@ -27,7 +27,8 @@ pub(in crate::http) struct BatchHead {
     /// The systems that its items name.
     pub(in crate::http) systems: Vec<String>,
     pub(in crate::http) key: Option<String>,
-    /// The batch with the same key that is over and had left something to do.
+    /// The batch with the same key that is over and had left something to do: this one begins with
+    /// the outcomes of its items that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::http) repeats: Option<OperationId>,
     /// The body without its items.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::journal::{Journal, JournalError};
-use crate::record::{Operation, OperationId, OperationState};
+use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
 
 /// What a batch's key is for each of its items. No key of a caller has a space.
 pub(super) fn key_prefix(batch_key: &str) -> String {
@@ -46,6 +46,23 @@ pub(super) async fn find_pending_cause(
     Ok(if is_passing { PendingCause::Transient } else { PendingCause::OtherWriter })
 }
 
+/// What is known of an item that began before: in an earlier process, or when its batch was sent
+/// before.
+#[derive(Default)]
+pub(super) struct EarlierAttempt {
+    /// The operation of its own write, which is followed to its end. `None`: only its key is known
+    /// to be claimed, and it gets what that replays.
+    pub(super) operation: Option<OperationId>,
+    /// The record that it named, as a segment of a path.
+    pub(super) record: Option<String>,
+}
+
+impl EarlierAttempt {
+    pub(super) fn record_of(operation: Option<Operation>) -> Option<String> {
+        operation.and_then(|found| found.record).map(|id| percent_encode_id(&id).to_string())
+    }
+}
+
 /// An item that writes and has not ended.
 pub(super) struct OpenItem {
     pub(super) position: usize,
@@ -55,13 +72,13 @@ pub(super) struct OpenItem {
     pub(super) key: String,
 }
 
-/// The items whose writes have an intent, each with its operation. A key that a caller gave to an
+/// The items whose writes have an intent. A key that a caller gave to an
 /// item may be claimed by another request; such an item has not begun.
 pub(super) async fn find_begun(
     journal: &Journal,
     (caller, prefix): (&str, &str),
     items: Vec<OpenItem>,
-) -> Result<HashMap<usize, OperationId>, JournalError> {
+) -> Result<HashMap<usize, EarlierAttempt>, JournalError> {
     let own = items.iter().map(|item| &item.key).filter(|key| !key.starts_with(prefix)).cloned().collect();
     let mut claimed = journal.claimed_keys_with_prefix(caller, prefix).await?;
     claimed.extend(journal.claimed_keys(caller, own).await?);
@@ -71,8 +88,9 @@ pub(super) async fn find_begun(
         let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_none()) else { continue };
         // A store that does not have the operation any more had it when the key was claimed.
         let found = journal.operation(operation).await?;
-        if found.is_none_or(|found| found.batch.as_deref() == Some(&*name)) {
-            begun.insert(position, operation.clone());
+        if found.as_ref().is_none_or(|found| found.batch.as_deref() == Some(&*name)) {
+            let (operation, record) = (Some(operation.clone()), EarlierAttempt::record_of(found));
+            begun.insert(position, EarlierAttempt { operation, record });
         }
     }
     Ok(begun)

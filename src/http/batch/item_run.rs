@@ -17,7 +17,7 @@ use crate::http::write_request::WriteMode;
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
-use crate::system::{SharedReadTicket, SharedReads};
+use crate::system::SharedReads;
 
 /// The pauses between two polls of an operation that items wait for.
 const MIN_POLL: Duration = Duration::from_millis(50);
@@ -33,7 +33,7 @@ const MAX_OVERLOADED: Duration = Duration::from_mins(1);
 const RETRYABLE_PROBLEMS: [ProblemKind; 3] =
     [ProblemKind::OperationInProgress, ProblemKind::Overloaded, ProblemKind::QuotaExceeded];
 
-/// What all items of a batch ticket.
+/// What all items of a batch share.
 #[derive(Clone)]
 pub(in crate::http) struct BatchContext {
     /// The state of the request that brought the batch.
@@ -65,7 +65,7 @@ pub(super) enum ItemStep {
     Responded(usize, Box<ItemOutcome>),
     /// It could not begin in time, or its batch was stopped before.
     NotBegun(usize),
-    /// Its key was claimed when its batch was sent again, and is free by now.
+    /// It is only to be replayed, and its key is free by now.
     KeyFree(usize),
     /// The operation of a queued write that other items waited for has ended, or time is up.
     Followed(usize, Option<OperationEnd>),
@@ -101,7 +101,7 @@ impl ItemRun {
     /// Begins the item as soon as one more may run, and responds to it.
     pub(super) async fn run(self, item: usize, route: Rc<Route>, mut request: ItemRequest) -> ItemStep {
         if let Some(operation) = self.begun.clone()
-            && let Some(step) = self.respond_at_end(item, &route, &request, operation, true).await
+            && let Some(step) = self.respond_at_end(item, &route, &request, operation, !request.replays_only).await
         {
             return step;
         }
@@ -115,23 +115,27 @@ impl ItemRun {
     }
 
     async fn begin(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> ItemAttempt {
-        // An item that waits for a scan makes room for another.
-        let Ok(ticket) = timeout_at(self.context.deadline, self.reads.enter()).await else {
-            return ItemAttempt::Ended(ItemStep::NotBegun(item));
-        };
-        request.reads = Some(ticket.clone());
+        // What is only replayed needs no place among the others, and no time.
+        if !request.replays_only {
+            // An item that waits for a scan makes room for another.
+            let Ok(ticket) = timeout_at(self.context.deadline, self.reads.enter()).await else {
+                return ItemAttempt::Ended(ItemStep::NotBegun(item));
+            };
+            request.reads = Some(ticket);
+        }
         if self.context.is_stored {
-            return self.begin_stored(item, route, request, &ticket).await;
+            return self.begin_stored(item, route, request).await;
         }
         let step = self.respond_once(item, route, request).await;
         // The write may continue without its caller.
-        ticket.release_slot();
+        release_slot(request);
         ItemAttempt::Ended(step)
     }
 
     /// An item of a direct batch, whose caller waits for the response.
     async fn respond_once(&self, item: usize, route: &Rc<Route>, request: &ItemRequest) -> ItemStep {
-        if self.stop.get().is_some() {
+        let has_caller = self.stop.get() != Some(StopReason::CallerDisconnected);
+        if self.stop.get().is_some() && !(request.replays_only && has_caller) {
             return ItemStep::NotBegun(item);
         }
         match self.attempt(route, request).await {
@@ -145,13 +149,7 @@ impl ItemRun {
 
     /// An item of a stored batch, for which nobody waits: it is attempted until it has a response
     /// of its own, or its write an operation.
-    async fn begin_stored(
-        &self,
-        item: usize,
-        route: &Rc<Route>,
-        request: &mut ItemRequest,
-        ticket: &SharedReadTicket,
-    ) -> ItemAttempt {
+    async fn begin_stored(&self, item: usize, route: &Rc<Route>, request: &mut ItemRequest) -> ItemAttempt {
         // Its key may be claimed by a beginning whose intent is not stored yet.
         let mut may_have_begun = false;
         let mut pause = MIN_POLL;
@@ -172,7 +170,7 @@ impl ItemRun {
             }
             let cause = self.classify_unfinished(request, &outcome).await;
             if let Some(PendingCause::OwnWrite(operation)) = cause {
-                ticket.release_slot();
+                release_slot(request);
                 return ItemAttempt::Running(operation);
             }
             if let Some(wait) = outcome.wait_for_quota() {
@@ -180,23 +178,25 @@ impl ItemRun {
                 sleep(wait).await;
             } else if cause == Some(PendingCause::Transient) {
                 may_have_begun = true;
-                ticket.release_slot();
+                release_slot(request);
                 sleep(pause).await;
                 pause = (pause * 2).min(MAX_POLL);
             } else if is_overloaded && may_have_begun && request.replays_only
                 || is_overloaded && overloaded_since.get_or_insert_with(Instant::now).elapsed() < MAX_OVERLOADED
             {
                 // Nothing was sent, perhaps because the store is out of reach for a moment.
-                ticket.release_slot();
+                release_slot(request);
                 sleep(MAX_POLL).await;
             } else if is_overloaded && may_have_begun {
                 // Only its key shows how it ends.
                 request.replays_only = true;
-            } else if request.replays_only && !outcome.is_replay() {
-                // Stopped, and nothing of it has begun.
+            } else if request.replays_only && !outcome.is_replay() && self.stop.get().is_some() {
+                // Nothing of it has begun.
                 return ItemAttempt::Ended(ItemStep::NotBegun(item));
+            } else if request.replays_only && outcome.is_one_of(&[ProblemKind::OperationEnded]) {
+                return ItemAttempt::Ended(ItemStep::KeyFree(item));
             } else {
-                ticket.release_slot();
+                release_slot(request);
                 return ItemAttempt::Ended(ItemStep::Responded(item, Box::new(outcome)));
             }
         }
@@ -319,6 +319,13 @@ impl ItemRun {
         let mut gone = refuse(operation_gone(id).into(), &state, request);
         (gone.system, gone.action) = (system, action);
         gone
+    }
+}
+
+/// Lets another item of the batch run.
+fn release_slot(request: &ItemRequest) {
+    if let Some(ticket) = &request.reads {
+        ticket.release_slot();
     }
 }
 

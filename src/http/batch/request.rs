@@ -125,14 +125,13 @@ impl BatchRequest {
         let named = self.items.iter().filter_map(|item| percent_decode(segment(&item.params, "system")?, "path").ok());
         named.map(Cow::into_owned).collect::<BTreeSet<String>>().into_iter().collect()
     }
+}
 
-    /// The idempotency key of each item that writes; `prefix` is that of the batch's own keys.
-    pub(super) fn write_keys(&self, prefix: &str) -> HashMap<usize, String> {
-        let writes = self.items.iter().enumerate().filter(|(_, item)| item.method != Method::GET);
-        let key = |item: &BatchItem| {
-            own_item_key(&item.method, &item.headers).unwrap_or_else(|| format!("{prefix}{}", item.id))
-        };
-        writes.map(|(index, item)| (index, key(item))).collect()
+impl BatchItem {
+    /// The idempotency key of an item that writes; `prefix` is that of the batch's own keys.
+    pub(super) fn write_key(&self, prefix: &str) -> Option<String> {
+        let own = || own_item_key(&self.method, &self.headers).unwrap_or_else(|| [prefix, &self.id].concat());
+        (self.method != Method::GET).then(own)
     }
 }
 

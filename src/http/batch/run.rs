@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::claimed_items::find_claimed;
 use super::dependency::{DependencyResult, EndedItem};
+use super::interrupted_item::EarlierAttempt;
 use super::interrupted_item::{item_name, key_prefix};
 use super::item_records::{fill, is_same_record, record_keys};
 use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
@@ -42,13 +43,10 @@ pub(in crate::http) struct Runner {
     /// What the items share, and how many of them run at once.
     reads: Rc<SharedReads>,
     stop: Rc<Cell<Option<StopReason>>>,
-    /// Items that began in an earlier process, with their operations: they are followed to their
-    /// end even if their batch is cancelled.
-    begun_items: HashMap<usize, OperationId>,
-    /// The items whose keys an earlier batch has claimed, and their records: they get what their
-    /// keys replay, whatever the others come to now.
-    claimed_items: HashMap<usize, Option<String>>,
-    /// What those items run with.
+    /// The items that began before: they get their outcomes, whatever the others come to now, and
+    /// even if their batch is cancelled.
+    earlier: HashMap<usize, EarlierAttempt>,
+    /// What those of them run with that have an operation.
     accepted_state: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
     state: Rc<RefCell<Rc<RequestState>>>,
@@ -82,8 +80,7 @@ impl Runner {
             concurrency,
             reads,
             stop: Rc::default(),
-            begun_items: HashMap::new(),
-            claimed_items: HashMap::new(),
+            earlier: HashMap::new(),
             memory,
             schedule,
             results,
@@ -127,9 +124,9 @@ impl Runner {
 
     /// Names the items that began in an earlier process, and what they are to run with: whatever
     /// the caller may do now, they get their outcomes.
-    pub(super) fn set_begun(&mut self, begun: HashMap<usize, OperationId>, accepted: Rc<RequestState>) {
+    pub(super) fn set_begun(&mut self, begun: HashMap<usize, EarlierAttempt>, accepted: Rc<RequestState>) {
         self.schedule.set_begun(begun.keys().copied().collect());
-        (self.begun_items, self.accepted_state) = (begun, Some(accepted));
+        (self.earlier, self.accepted_state) = (begun, Some(accepted));
     }
 
     /// Looks the keys of the items up, where the batch has a key: one that is sent again finds what
@@ -137,9 +134,10 @@ impl Runner {
     pub(in crate::http) async fn load_claimed_items(&mut self) -> Result<(), JournalError> {
         let (Some(key), Some(caller)) = (&self.context.key, self.context.state.principal()) else { return Ok(()) };
         let journal = self.context.state.api.gateway.journal();
-        self.claimed_items = find_claimed(journal, (&caller.name().0, &key_prefix(key)), &self.items).await?;
-        self.claimed_items.retain(|item, _| !self.begun_items.contains_key(item));
-        self.schedule.set_begun(self.begun_items.keys().chain(self.claimed_items.keys()).copied().collect());
+        for (item, claimed) in find_claimed(journal, (&caller.name().0, &key_prefix(key)), &self.items).await? {
+            self.earlier.entry(item).or_insert(claimed);
+        }
+        self.schedule.set_begun(self.earlier.keys().copied().collect());
         Ok(())
     }
 
@@ -153,7 +151,8 @@ impl Runner {
         if self.stop.replace(Some(StopReason::Cancelled)) == Some(StopReason::Cancelled) {
             return false;
         }
-        self.schedule.take_not_begun();
+        // They never end: the batch shows them without a status.
+        self.schedule.abandon_not_begun();
         true
     }
 
@@ -175,7 +174,7 @@ impl Runner {
 
     fn take_not_begun(&mut self) {
         self.is_closing = true;
-        let not_begun = self.schedule.take_not_begun();
+        let not_begun = self.schedule.abandon_not_begun();
         self.not_begun.splice(0..0, not_begun.into_iter().rev());
     }
 
@@ -227,7 +226,7 @@ impl Runner {
 
     fn begin(&mut self, item: usize, route: Rc<Route>, request: ItemRequest) {
         self.running += 1;
-        let begun = self.begun_items.get(&item).cloned();
+        let begun = self.earlier.get(&item).and_then(|earlier| earlier.operation.clone());
         let accepted = self.accepted_state.clone().filter(|_| begun.is_some());
         let run = ItemRun {
             context: Rc::clone(&self.context),
@@ -254,7 +253,7 @@ impl Runner {
                 (!is_skipped).then(|| (item, self.not_begun_outcome(item)))
             }
             ItemStep::KeyFree(item) => {
-                self.claimed_items.remove(&item);
+                self.earlier.remove(&item);
                 if self.is_closing {
                     return self.handle_step(ItemStep::NotBegun(item));
                 }
@@ -308,18 +307,18 @@ impl Runner {
                 WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
             }
         };
-        let claimed = self.claimed_items.get(&index);
-        let replays_only = claimed.is_some();
+        let earlier = self.earlier.get(&index);
+        let mut replays_only = earlier.is_some_and(|earlier| earlier.operation.is_none());
         let mut given = GivenReferences::default();
         if let Some(of) = item.record_of {
             let record = self.results.get(of).and_then(|result| result.record.clone());
-            let earlier = claimed.cloned().flatten();
-            let both = record.as_deref().zip(earlier.as_deref());
+            let before = earlier.and_then(|earlier| earlier.record.clone());
+            let both = record.as_deref().zip(before.as_deref());
             // A reference to another record than before makes it another request.
             if both.is_none_or(|(one, other)| is_same_record(&self.context.state, &item.params, one, other)) {
                 given.path = Some(item.path.clone());
             }
-            let Some(record) = record.or(earlier) else {
+            let Some(record) = record.or(before) else {
                 let detail = missing("record's id", of);
                 return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
             };
@@ -334,7 +333,8 @@ impl Runner {
             given.if_match = self.items.get(of).map(|item| format!("{{{}}}", item.id));
             let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
             let tag = tag.and_then(|tag| tag.parse().ok());
-            // The tag of a write that is only replayed does not matter.
+            // The tag of a write that is only replayed does not matter. Without it nothing is sent.
+            replays_only |= earlier.is_some() && tag.is_none();
             let Some(tag) = tag.or_else(|| replays_only.then_some(HeaderValue::from_static("*"))) else {
                 let detail = match self.context.mode {
                     WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),

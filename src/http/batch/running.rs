@@ -15,7 +15,7 @@ use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, now_text, parse
 use super::interrupted_item::{OpenItem, find_begun, item_name, key_prefix};
 use super::item_run::BatchContext;
 use super::outcome::ItemOutcome;
-use super::request::{BatchBounds, BatchRequest};
+use super::request::{BatchBounds, BatchItem, BatchRequest};
 use super::response::BatchMetricsGuard;
 use super::routes::ItemRoutes;
 use super::run::Runner;
@@ -269,12 +269,11 @@ impl RunningBatch {
 /// what its own keys begin with.
 fn open_items(request: &BatchRequest, batch: &str, prefix: &str, ended: &[(usize, EndedItem)]) -> Vec<OpenItem> {
     let ended: HashSet<usize> = ended.iter().map(|(item, _)| *item).collect();
-    let keys = request.write_keys(prefix).into_iter().filter(|(item, _)| !ended.contains(item));
-    let open = |(position, key): (usize, String)| {
-        let name = item_name(batch, &request.items.get(position)?.id);
-        Some(OpenItem { position, name, key })
+    let left = request.items.iter().enumerate().filter(|(position, _)| !ended.contains(position));
+    let open = |(position, item): (usize, &BatchItem)| {
+        Some(OpenItem { position, name: item_name(batch, &item.id), key: item.write_key(prefix)? })
     };
-    keys.filter_map(open).collect()
+    left.filter_map(open).collect()
 }
 
 /// The state of a request of the batch's caller, with what it could do when the batch was accepted.

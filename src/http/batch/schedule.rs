@@ -32,8 +32,8 @@ pub(super) struct Schedule {
     ready: BTreeSet<usize>,
     stop_on_failure: bool,
     first_failure: Option<usize>,
-    /// Items that began in an earlier process and have not ended: neither a failure nor a
-    /// cancellation undoes that.
+    /// Items that began before, in an earlier process or when the batch was sent before: neither a
+    /// failure nor a cancellation undoes that.
     begun: HashSet<usize>,
 }
 
@@ -63,7 +63,7 @@ impl Schedule {
         Self { states, depends_on, followers, ready, stop_on_failure, first_failure: None, begun: HashSet::new() }
     }
 
-    /// Names the items that began in an earlier process and have not ended.
+    /// Names the items that began before.
     pub(super) fn set_begun(&mut self, begun: HashSet<usize>) {
         self.begun = begun;
     }
@@ -96,12 +96,17 @@ impl Schedule {
         self.first_failure.get_or_insert(item);
     }
 
-    /// Ends an item: those that wait for it wait for one less.
+    /// Ends an item.
     pub(super) fn end(&mut self, item: usize, succeeded: bool) {
         if !succeeded {
             self.fail(item);
         }
         self.set(item, ItemState::Ended { succeeded });
+        self.release_followers(item);
+    }
+
+    /// Those that wait for an item wait for one less.
+    fn release_followers(&mut self, item: usize) {
         for follower in self.followers.get(item).cloned().unwrap_or_default() {
             if let Some(ItemState::Waiting(left)) = self.states.get_mut(follower) {
                 *left = left.saturating_sub(1);
@@ -112,15 +117,18 @@ impl Schedule {
         }
     }
 
-    /// The items that have not begun, in the order given. None of them begins any more. Those that
-    /// had begun wait for nothing from now on: what they wait for may be among the others.
-    pub(super) fn take_not_begun(&mut self) -> Vec<usize> {
+    /// The items that have not begun, in the order given. None of them begins any more, and those
+    /// that began before do not wait for them.
+    pub(super) fn abandon_not_begun(&mut self) -> Vec<usize> {
         let waits = |(item, state): (usize, &ItemState)| matches!(state, ItemState::Waiting(_)).then_some(item);
-        let waiting: Vec<usize> = self.states.iter().enumerate().filter_map(waits).collect();
-        let (begun, left): (Vec<usize>, Vec<usize>) = waiting.into_iter().partition(|item| self.begun.contains(item));
-        self.ready = begun.into_iter().collect();
+        let waiting = self.states.iter().enumerate().filter_map(waits);
+        let left: Vec<usize> = waiting.filter(|item| !self.begun.contains(item)).collect();
         for item in &left {
+            self.ready.remove(item);
             self.set(*item, ItemState::Ended { succeeded: false });
+        }
+        for item in &left {
+            self.release_followers(*item);
         }
         left
     }
@@ -176,7 +184,7 @@ mod tests {
         schedule.fail(0);
         assert_eq!(schedule.take_next(), Some(NextItem::Skip { item: 1, because: 0 }));
         schedule.end(0, false);
-        assert_eq!(schedule.take_not_begun(), [2]);
+        assert_eq!(schedule.abandon_not_begun(), [2]);
         assert_eq!(schedule.take_next(), None);
     }
 
@@ -185,8 +193,19 @@ mod tests {
         let records = [Some("a"), Some("a"), None, Some("b")];
         let mut schedule = Schedule::new(vec![vec![], vec![], vec![], vec![2]], records, false);
         schedule.set_begun(HashSet::from([0, 3]));
-        assert_eq!(schedule.take_not_begun(), [1, 2]);
+        assert_eq!(schedule.abandon_not_begun(), [1, 2]);
         assert_eq!(all(&mut schedule), [NextItem::Begin(0), NextItem::Begin(3)]);
+    }
+
+    #[test]
+    fn an_item_that_had_begun_waits_only_for_what_runs() {
+        let mut schedule = Schedule::new(vec![vec![], vec![], vec![0, 1]], [None::<&str>; 3], false);
+        schedule.set_begun(HashSet::from([2]));
+        assert_eq!(schedule.take_next(), Some(NextItem::Begin(0)));
+        assert_eq!(schedule.abandon_not_begun(), [1]);
+        assert_eq!(schedule.take_next(), None, "what it may refer to has not ended");
+        schedule.end(0, true);
+        assert_eq!(schedule.take_next(), Some(NextItem::Begin(2)));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL, now_text};
-use super::outcome::{ItemClass, Summary};
+use super::outcome::ItemClass;
+use super::repeat::adopt_outcomes;
 use super::running::RunningBatch;
 use super::stored_form::RawBatch;
 use crate::http::batch_registry::{BatchMemory, RunGuard};
@@ -102,24 +103,6 @@ impl NewBatch {
     }
 }
 
-/// The batch that has a key, if it is over and sending it again can do more: an item failed, was
-/// skipped, or has an unknown outcome.
-///
-/// # Errors
-/// The store cannot be read.
-pub(in crate::http) async fn find_unfinished(
-    journal: &Journal,
-    claim: &IdempotencyClaim,
-) -> Result<Option<OperationId>, JournalError> {
-    let Some(first) = journal.claiming_operation(&claim.caller, &claim.key).await? else { return Ok(None) };
-    let head = journal.batch_rows(first.as_str(), BatchRow::HEAD, 1).await?;
-    if head.iter().any(|row| row.status == BatchRow::OPEN) {
-        return Ok(None);
-    }
-    let summary = Summary::of_stored(&journal.batch_counts(first.as_str()).await?, true);
-    Ok((!summary.is_success()).then_some(first))
-}
-
 /// Whether rows are in the store that it did not confirm.
 async fn find_stored(journal: &Journal, id: &str, error: &JournalError) -> StoreResult {
     // A server can still commit what this process gave up. What a failed commit has left of a file
@@ -185,13 +168,21 @@ async fn run(
     memory: BatchMemory,
     _guard: Option<RunGuard>,
 ) {
-    match RunningBatch::load(&shared, &journal, &id, memory).await {
-        Ok(Some(mut batch)) => {
+    let loaded = async {
+        match adopt_outcomes(&journal, &id, &lease).await? {
+            true => RunningBatch::load(&shared, &journal, &id, memory).await.map(Some),
+            false => Ok(None),
+        }
+    };
+    match loaded.await {
+        Ok(Some(Some(mut batch))) => {
             if batch.run(&lease).await {
                 batch.close(&lease).await;
             }
         }
-        Ok(None) => end_unreadable(&journal, &id).await,
+        Ok(Some(None)) => end_unreadable(&journal, &id).await,
+        // Another process has it.
+        Ok(None) => {}
         Err(error) => tracing::warn!(batch = &*id, %error, "a stored batch cannot be read now"),
     }
     // A lease that is not released expires.

@@ -104,8 +104,8 @@ impl Journal {
         Ok(usize::try_from(size.await?).unwrap_or_default())
     }
 
-    /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
-    /// claimed from the intent of its write on, or by the response of one that changed nothing:
+    /// Which of these idempotency keys of a caller are claimed, and by which operation; a key that
+    /// has expired may be among them. A key is claimed from the intent of its write on, or by the response of one that changed nothing:
     /// that one has no operation ([`OperationId::none`]).
     ///
     /// # Errors

@@ -81,7 +81,7 @@ async fn counting_unresolved_writes_walks_through_no_table() {
     for database in test_databases().await {
         let _journal = database.open().await;
         fill(&database).await;
-        let statement = operations::SELECT_UNKNOWN_WRITES.replace("?1", "'i'").replace("?2", "1000");
+        let statement = operations::SELECT_UNKNOWN_WRITES.replace("?1", "'i'").replace("?2", "1000").replace("?3", "2");
         let steps = plan(&database, &statement).await;
         let is_walk = |step: &String| {
             let scans = ["SCAN l", "SCAN d", "Seq Scan on ledger", "Seq Scan on operation_detail"];

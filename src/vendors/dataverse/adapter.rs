@@ -250,12 +250,25 @@ impl Adapter for Dataverse {
         collection: &str,
         change: &UpdateInput<'_>,
     ) -> Result<Vec<FieldError>, VendorError> {
-        let has_lookup = match change {
-            UpdateInput::Members(members) => members.names().any(|name| lookups::attribute_of(name).is_some()),
-            UpdateInput::FullRecord { after, .. } => after.keys().any(|name| lookups::attribute_of(name).is_some()),
+        let values: Vec<Option<String>> = match change {
+            UpdateInput::Members(members) => {
+                let lookups = members.iter().filter(|(name, _)| lookups::attribute_of(name).is_some());
+                lookups.map(|(_, value)| value.to_text()).collect()
+            }
+            UpdateInput::FullRecord { after, .. } => {
+                let lookups = after.iter().filter(|(name, _)| lookups::attribute_of(name).is_some());
+                lookups.map(|(_, value)| value.as_str().map(str::to_owned)).collect()
+            }
         };
-        if has_lookup {
-            self.tables.load_if_quick(transport, Some(collection)).await?;
+        if values.is_empty() {
+            return Ok(Vec::new());
+        }
+        let has_time = self.tables.load_if_quick(transport, Some(collection)).await?;
+        // A key alone means a row of the table that the description names.
+        let is_key = |value: &String| parse_guid(value).is_some();
+        if !has_time && self.tables.lookups(collection).is_none() && values.iter().flatten().any(is_key) {
+            let message = "the vendor does not show in time which table a lookup refers to";
+            return Err(VendorError::new(VendorErrorKind::Timeout).message(message));
         }
         Ok(Vec::new())
     }

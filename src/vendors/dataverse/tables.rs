@@ -157,14 +157,14 @@ impl TableCache {
     }
 
     /// Reads the tables, or the lookups of a set, for a request that can do without them: not for
-    /// long, and not again at once.
+    /// long, and not again at once. `false` = that was not long enough, now or a moment ago.
     pub(super) async fn load_if_quick(
         &self,
         transport: &dyn Transport,
         lookups_of: Option<&str>,
-    ) -> Result<(), VendorError> {
+    ) -> Result<bool, VendorError> {
         if self.read(|known| known.slow_at.is_some_and(|at| at.elapsed() < SLOW_DESCRIPTION_TTL)) {
-            return Ok(());
+            return Ok(false);
         }
         let loaded = describe(async {
             match lookups_of {
@@ -175,14 +175,14 @@ impl TableCache {
         match loaded.await {
             Err(fault) if fault.kind == VendorErrorKind::Timeout => {
                 self.update(|known| known.slow_at = Some(Instant::now()));
-                Ok(())
+                Ok(false)
             }
             // Metadata helps where it can be had. A vendor that does not respond, or accepts no
             // requests now, would not serve the request that needs it either.
             Err(fault) if !matches!(fault.kind, VendorErrorKind::ServerError | VendorErrorKind::InvalidResponse) => {
                 Err(fault)
             }
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 
