@@ -36,7 +36,7 @@ async function main() {
   const problem = ProblemFromJSON(await stale.response.json());
   check(problem.type === ProblemTypeEnum.ProblemsPreconditionFailed, problem);
 
-  // The generator makes no type for a JSON Patch; the client takes another body all the same.
+  // The generator takes the first type of a body alone; the client sends another all the same.
   const operations = [{ op: 'replace', path: '/fields/Description', value: 'Facilities, by a JSON Patch' }];
   const patched = await records.updateRecordRaw({ ...place, ifMatch: '*', mergePatch: {} }, async ({ init }) => ({
     headers: { ...init.headers, 'Content-Type': 'application/json-patch+json' },
