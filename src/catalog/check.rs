@@ -90,7 +90,7 @@ impl<'f> ErrorTranslator<'f> {
             }
             kind => {
                 let (rule, detail) = describe(kind, error.instance());
-                vec![rule_error(rule, at, detail)]
+                vec![rule_error(rule, at, detail).limit(limit_of(kind))]
             }
         }
     }
@@ -133,6 +133,16 @@ fn rule_error(rule: SchemaRule, pointer: String, detail: impl Into<String>) -> F
 
 fn member_error(name: &str, detail: &str) -> FieldError {
     rule_error(SchemaRule::Unknown, json_pointer("/fields", &[name]), detail)
+}
+
+/// The values, or the bound, that the description of a broken rule ends with.
+fn limit_of(kind: &ValidationErrorKind) -> Option<&Value> {
+    match kind {
+        ValidationErrorKind::Enum { options } => Some(options),
+        ValidationErrorKind::Constant { expected_value } => Some(expected_value),
+        ValidationErrorKind::Minimum { limit } | ValidationErrorKind::Maximum { limit } => Some(limit),
+        _ => None,
+    }
 }
 
 /// The rule that a value breaks, and what would be right.

@@ -1,7 +1,7 @@
 //! The representation of a record that a path names: the record itself, or a model's document of
 //! it (contract 4.12). Handlers and the write pipeline are the same for both.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::http::header::{HeaderMap, IF_MATCH};
 use bytes::Bytes;
@@ -29,7 +29,12 @@ pub(super) enum Representation {
     /// As records.
     Record,
     /// As documents of a model.
-    Model(Arc<SystemMap>),
+    Model {
+        /// The map of the system.
+        map: Arc<SystemMap>,
+        /// The entries of the fields that the new record of the request has.
+        given: OnceLock<Vec<usize>>,
+    },
 }
 
 /// A record to be made.
@@ -65,17 +70,22 @@ impl Representation {
         }
         let model = api.models.find(name)?;
         if let Some(map) = model.map_of(system.name.as_str()) {
-            Ok(Self::Model(Arc::clone(map)))
+            Ok(Self::of_map(map))
         } else {
             let detail = format!("{} does not keep the model {}", system.name, model.name);
             Err(ProblemKind::NotFound.with_detail(detail))
         }
     }
 
+    /// Documents of a model.
+    pub(super) fn of_map(map: &Arc<SystemMap>) -> Self {
+        Self::Model { map: Arc::clone(map), given: OnceLock::new() }
+    }
+
     fn map(&self) -> Option<&Arc<SystemMap>> {
         match self {
             Self::Record => None,
-            Self::Model(map) => Some(map),
+            Self::Model { map, .. } => Some(map),
         }
     }
 
@@ -157,7 +167,7 @@ impl Representation {
     /// 422.
     pub(super) fn parse_new_record(&self, value: Value, system: &System) -> Result<NewRecord, Problem> {
         let name = system.name.as_str();
-        let Some(map) = self.map() else {
+        let Self::Model { map, given } = self else {
             let (collection, fields) = write_request::parse_new_record(value, name)?;
             let collection = system.collection(collection.as_deref())?;
             return Ok(NewRecord { collection, fields, rejected: Vec::new() });
@@ -170,8 +180,10 @@ impl Representation {
         members.entry("fields".to_owned()).or_insert_with(|| Value::Object(Map::new()));
         let (collection, fields) = write_request::parse_new_record(Value::Object(members), name)?;
         let collection = self.collection(system, collection.as_deref())?;
-        let (fields, rejected) = map.encode_new_record(&fields, vendor.as_ref());
-        Ok(NewRecord { collection, fields, rejected })
+        let record = map.encode_new_record(&fields, vendor.as_ref());
+        // A request makes one record.
+        let _ = given.set(record.given);
+        Ok(NewRecord { collection, fields: record.fields, rejected: record.errors })
     }
 
     /// Binds a write in this representation to the record: its tags become the record's, and it is
@@ -308,27 +320,28 @@ impl Representation {
 
     /// A problem in the words of the representation.
     pub(super) fn translate_problem(&self, context: &RequestContext, problem: &mut Problem) {
-        if let Some(map) = self.map() {
+        if let Self::Model { map, given } = self {
+            let given = given.get().map(Vec::as_slice);
+            translate_errors(map, problem, given);
             translate_problem(map, problem, self.id_of(context).as_ref(), context.headers());
         }
     }
 }
 
-/// Translates a problem into the words of a model.
-fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordId>, headers: &HeaderMap) {
+/// Translates what is wrong with the request into the words of a model.
+fn translate_errors(map: &SystemMap, problem: &mut Problem, given: Option<&[usize]>) {
     let old_detail = join_errors(&problem.errors);
-    for error in problem.errors.iter_mut().filter(|error| !error.is_in_model) {
-        if let Some((pointer, vendor_pointer)) = map.translate(&error.pointer) {
-            error.pointer = pointer;
-            error.vendor_pointer = vendor_pointer;
-            error.is_in_model = true;
-        }
-    }
+    let errors = std::mem::take(&mut problem.errors).into_iter();
+    problem.errors = errors.flat_map(|error| map.translate_error(error, given)).collect();
     // It may end with how many more errors there are.
     let rest = problem.detail.strip_prefix(&old_detail).map(str::to_owned);
     if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with("; and ")) {
         problem.detail = join_errors(&problem.errors) + &rest;
     }
+}
+
+/// Translates a problem into the words of a model.
+fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordId>, headers: &HeaderMap) {
     for pointer in problem.changed.iter_mut().chain(&mut problem.overlap) {
         if let Some((translated, _)) = map.translate(pointer) {
             *pointer = translated;

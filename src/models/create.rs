@@ -4,21 +4,28 @@ use serde_json::{Map, Value};
 
 use super::assignments::{Assignment, read_assignments};
 use super::place::{Place, set_path};
-use super::system_map::{SystemMap, record_path};
-use crate::record::{FieldError, json_pointer};
+use super::system_map::SystemMap;
+use crate::record::FieldError;
+
+/// A new record from a document of a model.
+#[derive(Debug)]
+pub struct EncodedRecord {
+    /// The `fields` of the record: the model's fields encoded, the members of `vendor`, and those
+    /// of `create` that neither names.
+    pub fields: Map<String, Value>,
+    /// The entries of the model's fields that are among them.
+    pub given: Vec<usize>,
+    /// The errors of the values that cannot be sent, which are not among them.
+    pub errors: Vec<FieldError>,
+}
 
 impl SystemMap {
-    /// The `fields` of a new record: the model's fields encoded, the members of `vendor`, and those
-    /// of `create` that neither names; and the errors of the values that cannot be sent, which are
-    /// not among them.
+    /// A new record of these fields of the model, and these members that no field shows.
     #[must_use]
-    pub fn encode_new_record(
-        &self,
-        fields: &Map<String, Value>,
-        vendor: Option<&Value>,
-    ) -> (Map<String, Value>, Vec<FieldError>) {
+    pub fn encode_new_record(&self, fields: &Map<String, Value>, vendor: Option<&Value>) -> EncodedRecord {
         let (assignments, mut errors) = read_assignments(self, &fields.into());
         let mut record = Map::new();
+        let mut given = Vec::new();
         match vendor {
             None | Some(Value::Null) => {}
             Some(Value::Object(members)) => {
@@ -34,18 +41,21 @@ impl SystemMap {
         let named = |place: &[String], assignments: &[Assignment]| {
             assignments.iter().any(|one| self.entries.get(one.entry).is_some_and(|entry| entry.place.names() == place))
         };
-        for Assignment { entry, new_value, .. } in &assignments {
-            let Some(entry) = self.entries.get(*entry) else { continue };
+        for Assignment { entry: index, new_value, .. } in &assignments {
+            let Some(entry) = self.entries.get(*index) else { continue };
             match entry.encode(new_value, None) {
                 Err(detail) => errors.push(entry.error(detail)),
                 // A vendor sets what it is not given.
                 Ok(value) if value.is_null() => {}
                 Ok(_) if entry.is_read_only => errors.push(entry.error("read-only: the vendor sets it")),
-                Ok(value) => set_path(&mut record, entry.place.names(), value.into_owned()),
+                Ok(value) => {
+                    set_path(&mut record, entry.place.names(), value.into_owned());
+                    given.push(*index);
+                }
             }
         }
         add_defaults(&mut record, &self.create, &mut Vec::new(), &|path| named(path, &assignments));
-        (record, errors)
+        EncodedRecord { fields: record, given, errors }
     }
 
     /// Whether a place, or a value above it, is among the members of a new record.
@@ -53,23 +63,6 @@ impl SystemMap {
         let is_member =
             |name: &str| name == place.member() || (self.ignores_case && name.eq_ignore_ascii_case(place.member()));
         members.iter().any(|(name, value)| is_member(name) && is_named(value, place.below()))
-    }
-
-    /// A pointer into the record in the words of the model, with the vendor's pointer beside it
-    /// where a field shows the place. `None` for a pointer that is not below `/fields`.
-    #[must_use]
-    pub fn translate(&self, pointer: &str) -> Option<(String, Option<String>)> {
-        let path = record_path(pointer)?;
-        let vendor = json_pointer("/vendor", &path.iter().map(String::as_str).collect::<Vec<_>>());
-        let mut inside = self.entries.iter().filter(|entry| entry.place.names().starts_with(&path));
-        let only_inside = match (inside.next(), inside.next()) {
-            (Some(entry), None) => Some(entry),
-            _ => None,
-        };
-        match self.entry_above(&path).or(only_inside) {
-            Some(entry) => Some((entry.pointer(), Some(vendor))),
-            None => Some((vendor, None)),
-        }
     }
 }
 

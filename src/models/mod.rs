@@ -27,8 +27,10 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod time;
+mod translation;
 
 pub use codec::{Codec, DateTimeForm, EnumWord};
+pub use create::EncodedRecord;
 pub use document::Document;
 pub use field::{Field, FieldType, Format, ScalarType};
 pub use fingerprint::MapFingerprint;

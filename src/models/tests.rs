@@ -59,7 +59,7 @@ tags = { at = "/p/Tags/value", list = ";", none = "-" }
 codes = { at = "Codes", list = "," }
 "#;
 
-fn customer() -> Arc<SystemMap> {
+pub(super) fn customer() -> Arc<SystemMap> {
     let config = Config::parse(CONFIG, "test").unwrap_or_else(|errors| panic!("{errors}"));
     Arc::clone(config.models[0].map_of("crm").expect("a map"))
 }
@@ -229,7 +229,7 @@ fn a_place_in_another_case_is_the_place_where_the_system_reads_any_case() {
     }
     assert!(!without_state(&map, body) && without_state(&customer(), body));
     let vendor = Value::Object(object(r#"{"status":"Bogus"}"#));
-    let errors = |map: &SystemMap| map.encode_new_record(&object(r#"{"tier":"gold"}"#), Some(&vendor)).1;
+    let errors = |map: &SystemMap| map.encode_new_record(&object(r#"{"tier":"gold"}"#), Some(&vendor)).errors;
     assert_eq!(errors(&map)[0].pointer, "/vendor/Status");
     assert_eq!(errors(&customer()), []);
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::json_pointer::json_pointer;
 use super::nearest::nearest_name;
@@ -126,6 +127,9 @@ pub struct FieldError {
     /// Whether the pointer is one of a model's document already. Neither returned nor stored.
     #[serde(skip)]
     pub is_in_model: bool,
+    /// The values, or the bound, that the detail ends with. Neither returned nor stored.
+    #[serde(skip)]
+    pub limit: Option<Box<Value>>,
 }
 
 /// A rule of a schema.
@@ -179,6 +183,7 @@ impl FieldError {
             rule: None,
             vendor_pointer: None,
             is_in_model: false,
+            limit: None,
         }
     }
 
@@ -186,6 +191,13 @@ impl FieldError {
     #[must_use]
     pub fn rule(mut self, rule: SchemaRule) -> Self {
         self.rule = Some(rule);
+        self
+    }
+
+    /// Sets the values, or the bound, that the detail ends with.
+    #[must_use]
+    pub fn limit(mut self, limit: Option<&Value>) -> Self {
+        self.limit = limit.cloned().map(Box::new);
         self
     }
 

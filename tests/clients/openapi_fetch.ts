@@ -38,7 +38,7 @@ const stale = await patch('never', first.etag);
 const problem: Problem | undefined = stale.error;
 check(stale.response.status === 412 && problem?.type === '/problems/precondition-failed', stale);
 
-const operations = [{ op: 'replace', path: '/fields/Description', value: 'Facilities, by a JSON Patch' }];
+const operations: components['schemas']['JsonPatch'] = [{ op: 'replace', path: '/fields/Description', value: 'Facilities, by a JSON Patch' }];
 const patched = await client.PATCH('/records/{system}/{id}', {
   params: { path, header: { 'If-Match': '*' } },
   headers: { 'Content-Type': 'application/json-patch+json' },
@@ -50,4 +50,9 @@ check((await get()).fields['Description'] === 'Facilities, by a JSON Patch', 'th
 const accepted = await patch('Facilities, later', '*', 'respond-async');
 check(accepted.response.status === 202 && accepted.data !== undefined && 'state' in accepted.data, accepted);
 
-console.log('openapi-typescript, openapi-fetch: 200, 204, 200 with the record, typed 412, JSON Patch, 202');
+const filter = { Name: 'Facility Management' };
+const query = { collection: 'SPSScCategoryClassBase', filter };
+const listed = await client.GET('/records/{system}', { params: { path: { system: path.system }, query } });
+check(listed.data?.items.length === 1 && listed.data.items[0]?.id === path.id, listed);
+
+console.log('openapi-typescript, openapi-fetch: 200, 204, 200 with the record, typed 412, JSON Patch, 202, a filtered list');

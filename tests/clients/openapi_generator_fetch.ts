@@ -34,9 +34,9 @@ async function main() {
   const stale = await patch('never', first.etag).catch((error: unknown) => error);
   check(stale instanceof ResponseError && stale.response.status === 412, stale);
   const problem = ProblemFromJSON(await stale.response.json());
-  check(problem.type === ProblemTypeEnum.ProblemsPreconditionFailed, problem);
+  check(problem.type === ProblemTypeEnum.PRECONDITION_FAILED, problem);
 
-  // The generator makes no type for a JSON Patch; the client takes another body all the same.
+  // The generator takes the first type of a body alone; the client sends another all the same.
   const operations = [{ op: 'replace', path: '/fields/Description', value: 'Facilities, by a JSON Patch' }];
   const patched = await records.updateRecordRaw({ ...place, ifMatch: '*', mergePatch: {} }, async ({ init }) => ({
     headers: { ...init.headers, 'Content-Type': 'application/json-patch+json' },

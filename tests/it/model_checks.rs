@@ -67,3 +67,49 @@ async fn a_field_and_a_member_beside_its_value_are_written_together() {
     assert!(matches!(response.status, 200 | 204), "{response:?}");
     assert_eq!(shown["fields"]["owner"], "Both", "{response:?} {shown}");
 }
+
+#[actix_web::test]
+async fn what_a_vendor_refuses_is_told_in_the_models_words() {
+    let models = r#"
+        [models.thing.fields]
+        name = { type = "string" }
+        tier = { type = "string", enum = ["basic", "gold", "bronze"] }
+        owner = { type = "string" }
+        cost = { type = "string" }
+        active = { type = "boolean" }
+        [models.thing.systems.crm.map]
+        name = "First Name"
+        tier = { at = "Status", enum = { Standard = "basic", Premium = "gold", Bronze = "bronze" } }
+        [models.thing.systems.architecture]
+        create = { object_template_id = "644779a07470b332c82b8d00", roles = ["5f0c1d7d4a28b925fcf80001"] }
+        [models.thing.systems.architecture.map]
+        name = "name"
+        owner = "/properties/Owner/value"
+        cost = "/properties/Cost/value"
+        active = { at = "status", boolean = { true = ["active"], false = ["disabled"] } }
+    "#;
+    let server = TestServer::start_with(|config| config.text_of("models", models));
+    let client = server.client();
+    let refused = async |method: Method, path: &str, fields: Value| {
+        let request = client.request(method.clone(), path).header("Accept-Loss", "linked-questions");
+        let request = if method == Method::PATCH { request.if_match("*") } else { request };
+        let json = request.json(&json!({ "fields": fields })).send().await.assert_problem(422, "rejected").json();
+        assert!(!json.to_string().contains("Status") || json["errors"][0]["vendor_pointer"] == "/vendor/Status");
+        json["errors"].clone()
+    };
+    let ada = format!("/models/thing/crm/{}", pretectum::ADA_ID);
+    let of_choice = refused(Method::PATCH, &ada, json!({ "tier": "bronze" })).await;
+    assert_eq!(of_choice[0]["pointer"], "/fields/tier", "{of_choice}");
+    assert_eq!(of_choice[0]["detail"], "must be one of \"basic\", \"gold\"", "{of_choice}");
+    let create = refused(Method::POST, "/models/thing/architecture", json!({ "name": "N", "owner": "Ada" })).await;
+    let places = |errors: &Value| {
+        let pointers = errors.as_array().expect("errors").iter().map(|error| error["pointer"].to_string());
+        pointers.collect::<Vec<_>>()
+    };
+    assert_eq!(places(&create), ["\"/fields/owner\""], "{create}");
+    assert_eq!(create[0]["vendor_pointer"], "/vendor/properties");
+    let definition = format!("/models/thing/architecture/{}", bluedolphin::NEW_APPLICATION_ID);
+    let status = refused(Method::PATCH, &definition, json!({ "name": "N", "active": false })).await;
+    assert_eq!(places(&status), ["\"/fields/active\""], "{status}");
+    assert!(!status[0]["detail"].as_str().expect("a detail").contains("status"), "{status}");
+}

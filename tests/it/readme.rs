@@ -6,10 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use actix_web::http::Method;
+use records_gateway::app::sandbox::MODELS as SANDBOX_MODELS;
+use records_gateway::config::Config;
 use records_gateway::metrics::{CallOutcome, Metrics, QuotaPolicy, RequestAction, RequestOutcome, UnknownWriteCounts};
 use records_gateway::problem::ProblemKind;
 use records_gateway::problem::failure_log::{OPTIONAL_FIELDS, REQUIRED_FIELDS};
 use records_gateway::record::{CallerName, SystemName, VendorRequestKind};
+use records_gateway::sandbox::{Sandbox, SandboxSystem};
 use serde_json::{Value, json};
 
 use crate::support::{MATRIX42, TestEnv, TestResponse};
@@ -231,7 +234,9 @@ async fn send_command(gateway: &TestEnv, command: &str) -> TestResponse {
             .collect::<Vec<_>>()
     };
     let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
-    let path = words.last().and_then(|url| url.strip_prefix("http://127.0.0.1:8080")).unwrap();
+    // The second is the port of the guide to models.
+    let bases = ["http://127.0.0.1:8080", "http://127.0.0.1:8081"];
+    let path = words.last().and_then(|url| bases.iter().find_map(|base| url.strip_prefix(base))).unwrap();
     let mut request = gateway.request(method, path);
     for header in after("-H") {
         let (name, value) = header.split_once(": ").unwrap();
@@ -271,6 +276,36 @@ async fn the_curl_examples_of_the_readme_return_what_it_shows() {
 }
 
 #[actix_web::test]
+async fn the_readme_changes_a_model_in_two_systems_with_the_same_lines() {
+    let readme = read_file("README.md");
+    let loops: Vec<_> = code_blocks(&readme, "sh").into_iter().filter(|block| block.starts_with("for ")).collect();
+    let [whole] = loops.as_slice() else { panic!("one loop: {loops:?}") };
+    let (head, body) = whole.split_once("; do\n").unwrap();
+    let assets: Vec<&str> = head.strip_prefix("for asset in ").unwrap().split(' ').collect();
+    let gateway = TestEnv::start_with(&MATRIX42, |config| config.text_of("models", SANDBOX_MODELS));
+    assert_eq!(assets.len(), 2, "{assets:?}");
+    for asset in assets {
+        let command = body.strip_suffix("\ndone\n").unwrap().replace("$asset", asset);
+        let renamed = send_command(&gateway, command.trim()).await.assert_status(200).json();
+        assert_eq!((&renamed["fields"]["name"], &renamed["model"]), (&json!("Renamed"), &json!("asset")), "{renamed}");
+    }
+}
+
+#[test]
+fn the_guide_configures_the_sandboxs_vendors_and_its_model() {
+    let guide = read_file("src/docs/models.md");
+    let (_, rest) = guide.split_once("(printf '").unwrap();
+    let head = rest.split_once("'\n").unwrap().0.replace("\\n", "\n");
+    let vendors = Sandbox::start().unwrap();
+    // Each fake vendor serves the table of its system.
+    let systems: String = vendors.systems().iter().map(SandboxSystem::to_toml).collect();
+    let model = code_blocks(&guide, "toml").concat().replace("\n   ", "\n");
+    let text = [head, systems, model].concat();
+    let config = Config::parse(&text, "gateway.toml").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    assert_eq!(config.models.len(), 1);
+}
+
+#[actix_web::test]
 async fn the_commands_of_the_guide_return_what_it_describes() {
     let guide = read_file("src/docs/many-records.md");
     let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
@@ -304,7 +339,7 @@ async fn the_guide_to_models_is_true_line_by_line() {
     let guide = read_file("src/docs/models.md");
     let tables: Vec<_> = code_blocks(&guide, "toml");
     let [model] = tables.as_slice() else { panic!("one model: {tables:?}") };
-    let models = [records_gateway::app::sandbox::MODELS, model].concat();
+    let models = [SANDBOX_MODELS, model].concat();
     let gateway = TestEnv::start_with(&MATRIX42, |config| config.text_of("models", &models));
     let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
     let [item, definition, rename_item, rename_definition, gold, create, all] = commands.as_slice() else {

@@ -33,6 +33,7 @@ try {
   await showABatch();
   await testKeyPrompt();
   await testJwtAccess();
+  await testDocsOfASystem();
   await probeAndResolve(unknown);
   console.log(`Chromium ${browser.version()}: every page in light, dark and at 360 px; screenshots in ${folder}`);
 } finally {
@@ -250,6 +251,40 @@ async function testJwtAccess() {
   await page.getByRole('heading', { name: 'Operations' }).waitFor();
   assert.deepEqual(unexpected(complaints), []);
   await page.context().close();
+}
+
+/** The typed document of a system, with every kind of access. */
+async function testDocsOfASystem() {
+  for (const [name, base, credential] of [['open', setup.open], ['keys', setup.keys, setup.key], ['jwt', setup.jwt, setup.token]]) {
+    const { page, complaints } = await openPage(browser, base, WIDE);
+    await page.goto(`${base}/docs/?system=itsm`);
+    if (credential) await giveKeyForDocs(page, name, credential);
+    await page.getByRole('heading', { name: /records-gateway: itsm/ }).waitFor();
+    const read = page.locator('.opblock[id$="-getRecord"]');
+    await read.locator('.opblock-summary-control').click();
+    await read.locator('.execute').click();
+    const status = read.locator('.live-responses-table tbody .response-col_status');
+    assert.match(await status.first().innerText(), /^200/, `${name}: a record is read`);
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.screenshot({ path: path.join(folder, `docs-${name}.png`) });
+    assert.equal(page.url().split('#')[0], `${base}/docs/?system=itsm`, 'the key is in no address');
+    assert.deepEqual(unexpected(complaints), []);
+    await page.context().close();
+  }
+}
+
+async function giveKeyForDocs(page, name, credential) {
+  const input = page.getByLabel('Key or token');
+  const use = page.getByRole('button', { name: 'Use it in this tab' });
+  await input.waitFor();
+  await assertAccessible(page, 'the form for the key of a document');
+  await page.screenshot({ path: path.join(folder, `docs-key-${name}.png`) });
+  await input.fill('a wrong key');
+  await use.click();
+  await page.getByRole('alert').filter({ hasText: /\w/ }).waitFor();
+  assert.equal(await page.evaluate(() => sessionStorage.length), 0, 'a wrong key is not kept');
+  await input.fill(credential);
+  await use.click();
 }
 
 /** What a person on call does with a write whose outcome is unknown. */

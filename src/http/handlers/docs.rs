@@ -20,17 +20,12 @@ use crate::problem::ProblemKind;
 const CSP_SWAGGER: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The document in the settings of Swagger UI, as text of its script.
-const DOCUMENT_URL: &str = "\"../openapi.json\"";
-/// The same, or the document of the system in `?system=`.
-const DOCUMENT_OF_SYSTEM: &str = "((name) => /^[a-z][a-z0-9-]*$/.test(name ?? '') ? \
-    `../systems/${name}/openapi.json` : '../openapi.json')(new URLSearchParams(location.search).get('system'))";
+/// Starts Swagger UI, in place of the file of that name that it comes with.
+const INITIALIZER: &str = include_str!("../swagger/initializer.js");
+const INITIALIZER_NAME: &str = "swagger-initializer.js";
 
-static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    let config = Config::from("../openapi.json").try_it_out_enabled(true).display_request_duration(true);
-    // No badge of an external validator, and no key stored in the browser.
-    Arc::new(config.display_operation_id(true).validator_url("none"))
-});
+/// What of it the page needs is in [`INITIALIZER`].
+static SWAGGER_CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(Arc::default);
 
 /// `GET /problems/{name}`.
 #[utoipa::path(get, path = "/problems/{name}", tag = "Gateway", operation_id = "getProblem", security(()),
@@ -108,9 +103,7 @@ pub(in crate::http) async fn swagger_ui(context: RequestContext) -> HandlerResul
     response.insert_header((CONTENT_SECURITY_POLICY, CSP_SWAGGER)).insert_header((CACHE_CONTROL, "no-cache"));
     // What is part of the program is not copied.
     let bytes = match found.bytes {
-        Cow::Owned(bytes) if file == "swagger-initializer.js" => {
-            String::from_utf8_lossy(&bytes).replacen(DOCUMENT_URL, DOCUMENT_OF_SYSTEM, 1).into()
-        }
+        _ if file == INITIALIZER_NAME => Bytes::from_static(INITIALIZER.as_bytes()),
         Cow::Borrowed(bytes) => Bytes::from_static(bytes),
         Cow::Owned(bytes) => bytes.into(),
     };

@@ -14,7 +14,7 @@ use crate::problem::ProblemKind;
 
 /// The state of the process.
 #[derive(Serialize, utoipa::ToSchema)]
-pub(in crate::http) struct Status {
+pub(in crate::http) struct ProcessStatus {
     /// `up` or `ready`.
     #[schema(example = "up")]
     status: ProcessState,
@@ -33,15 +33,15 @@ enum ProcessState {
 /// `GET /healthz`: the process responds.
 #[utoipa::path(get, path = "/healthz", tag = "Gateway", operation_id = "getHealth", security(()),
     summary = "Is the process up?", description = "Responds whenever the process does. On `ops_bind` where one is configured.",
-    responses((status = 200, description = "It is", body = Status)))]
+    responses((status = 200, description = "It is", body = ProcessStatus)))]
 pub(in crate::http) async fn healthz() -> HttpResponse {
-    ok(&Status { status: ProcessState::Up })
+    ok(&ProcessStatus { status: ProcessState::Up })
 }
 
 /// `GET /readyz`: requests can be served.
 #[utoipa::path(get, path = "/readyz", tag = "Gateway", operation_id = "getReadiness", security(()),
     summary = "Can requests be served?", description = "Whether the store can be reached, the configuration is loaded and the gateway is not stopping.",
-    responses((status = 200, description = "They can", body = Status)))]
+    responses((status = 200, description = "They can", body = ProcessStatus)))]
 pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
     let not_ready = |detail: String| ProblemKind::Overloaded.with_detail(detail).retry_after(Duration::from_secs(1));
     let gateway = context.gateway();
@@ -52,7 +52,7 @@ pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
         .before_deadline(gateway.journal().ping())
         .await?
         .map_err(|error| not_ready(format!("the store: {error}")))?;
-    Ok(ok(&Status { status: ProcessState::Ready }))
+    Ok(ok(&ProcessStatus { status: ProcessState::Ready }))
 }
 
 /// `GET /metrics`: Prometheus' text format.
@@ -71,6 +71,6 @@ pub(in crate::http) async fn metrics(context: RequestContext) -> HttpResponse {
     HttpResponse::Ok().insert_header(response::NO_STORE).content_type(metrics::CONTENT_TYPE).body(text)
 }
 
-fn ok(status: &Status) -> HttpResponse {
+fn ok(status: &ProcessStatus) -> HttpResponse {
     response::no_store_json(StatusCode::OK, response::to_json(status))
 }

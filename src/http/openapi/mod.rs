@@ -179,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn no_schema_has_the_name_of_the_type_of_its_own_member() {
+        let document: Value = serde_json::from_str(&openapi_json()).expect("JSON");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        let type_name = |member: &str| {
+            let capital = |word: &str| {
+                word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect::<String>()
+            };
+            member.split('_').map(capital).collect::<String>()
+        };
+        for (name, schema) in schemas {
+            let members = schema["properties"].as_object().into_iter().flatten();
+            // A generator makes a type of the words of a member.
+            let mut closed = members.filter(|(_, member)| member.get("enum").is_some());
+            assert!(closed.all(|(member, _)| type_name(member) != *name), "{name}");
+        }
+    }
+
+    #[test]
     fn every_problem_is_documented_somewhere() {
         let text = openapi_json();
         for problem in ProblemKind::ALL {

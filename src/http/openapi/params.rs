@@ -15,13 +15,6 @@ fn problem_names() -> Object {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
-/// Values by names of members; no member is without a name.
-fn filters() -> Object {
-    let text = || ObjectBuilder::new().schema_type(Type::String);
-    let object = ObjectBuilder::new().schema_type(Type::Object).additional_properties(Some(text()));
-    object.property_names(Some(text().min_length(Some(1)).build())).build()
-}
-
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct RecordPath {
@@ -129,7 +122,7 @@ pub(crate) struct ListParams {
     collection: Option<String>,
     /// `filter[NAME]=VALUE`: only records whose member NAME of `fields` has this value; several
     /// must hold together. `GET /systems/{system}` says which members can be filtered by.
-    #[param(style = DeepObject, explode, schema_with = filters, example = json!({}))]
+    #[param(style = DeepObject, explode, value_type = Option<BTreeMap<String, String>>, example = json!({}))]
     filter: Option<BTreeMap<String, String>>,
     /// The most items of the page; a page may be shorter, even empty, and have a `next`.
     #[param(minimum = 1, maximum = 1000, default = 100)]

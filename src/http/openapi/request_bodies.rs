@@ -25,17 +25,34 @@ pub(crate) struct MergePatch {
     fields: Option<Value>,
 }
 
-/// A JSON Patch (RFC 6902) of a record: only what lies below `/fields` can change; `test` may name
-/// any path.
+/// A JSON Patch (RFC 6902) of a record: only what lies below `/fields` can change, and below
+/// `/vendor` of a model's document; `test` may name any path.
 #[derive(ToSchema)]
 pub(crate) struct JsonPatch(Vec<PatchOperation>);
+
+/// The operations of a JSON Patch.
+#[derive(ToSchema)]
+#[schema(rename_all = "lowercase")]
+enum PatchOperationName {
+    /// Adds a member or an element, or replaces a member.
+    Add,
+    /// Removes a value.
+    Remove,
+    /// Replaces a value.
+    Replace,
+    /// Moves a value.
+    Move,
+    /// Copies a value.
+    Copy,
+    /// Compares a value: the patch is applied only if it is equal.
+    Test,
+}
 
 /// One operation of a JSON Patch.
 #[derive(ToSchema)]
 pub(crate) struct PatchOperation {
-    /// `add`, `remove`, `replace`, `move`, `copy` or `test`.
-    #[schema(pattern = "^(add|remove|replace|move|copy|test)$")]
-    op: String,
+    /// What it does.
+    op: PatchOperationName,
     /// JSON Pointer.
     #[schema(pattern = "^(/([^/~]|~[01])*)*$")]
     path: String,

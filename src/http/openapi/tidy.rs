@@ -3,9 +3,6 @@
 use serde_json::{Map, Value, json};
 
 const SCHEMAS: &str = "#/components/schemas/";
-/// A body that is an array: generators of clients make code of it that fails at every PATCH, merge
-/// patches included. The example shows what it is.
-const JSON_PATCH: &str = "application/json-patch+json";
 
 pub(super) fn tidy(document: &mut Value) {
     let words = take_closed_words(document);
@@ -13,18 +10,10 @@ pub(super) fn tidy(document: &mut Value) {
         inline_words(object, &words);
         open_free_objects(object);
         name_paths(object);
-        if let Some(Value::Object(patch)) = object.get_mut(JSON_PATCH) {
-            patch.shift_remove("schema");
-        }
+        name_members(object);
     });
     close_bodies(document);
-    for unused in ["JsonPatch", "PatchOperation"] {
-        let reference = format!("\"{SCHEMAS}{unused}\"");
-        let is_used = document.to_string().contains(&reference);
-        if let Some(schemas) = schemas_mut(document).filter(|_| !is_used) {
-            schemas.shift_remove(unused);
-        }
-    }
+    describe_json_patch(document);
 }
 
 fn schemas_mut(document: &mut Value) -> Option<&mut Map<String, Value>> {
@@ -62,6 +51,25 @@ fn close_bodies(document: &mut Value) {
     }
 }
 
+/// One generator of Python makes code of a body that is an array which fails at every PATCH, merge
+/// patches included. Within `allOf` it leaves the array out, and the others make a type of it.
+/// Which members an operation must have is said in words that no generator makes types of.
+fn describe_json_patch(document: &mut Value) {
+    let Some(schemas) = schemas_mut(document) else { return };
+    if let Some(patch) = schemas.get_mut("JsonPatch") {
+        let mut list = patch.take();
+        let description = list.as_object_mut().and_then(|list| list.shift_remove("description"));
+        *patch = json!({ "description": description, "allOf": [list] });
+    }
+    if let Some(Value::Object(operation)) = schemas.get_mut("PatchOperation") {
+        let is_one_of = |names: &[&str]| json!({ "properties": { "op": { "enum": names } } });
+        operation.insert("if".to_owned(), is_one_of(&["add", "replace", "test"]));
+        operation.insert("then".to_owned(), json!({ "required": ["value"] }));
+        let moves = json!({ "if": is_one_of(&["move", "copy"]), "then": { "required": ["from"] } });
+        operation.insert("else".to_owned(), moves);
+    }
+}
+
 /// An object schema without properties allows any member; some generators take it for an empty
 /// one.
 fn open_free_objects(object: &mut Map<String, Value>) {
@@ -70,6 +78,13 @@ fn open_free_objects(object: &mut Map<String, Value>) {
         && !object.contains_key("additionalProperties");
     if is_free {
         object.insert("additionalProperties".to_owned(), true.into());
+    }
+}
+
+/// No member is without a name: `filter[]=x` is refused.
+fn name_members(object: &mut Map<String, Value>) {
+    if let Some(Value::Object(names)) = object.get_mut("propertyNames") {
+        names.insert("minLength".to_owned(), 1.into());
     }
 }
 
@@ -104,6 +119,7 @@ fn visit(value: &mut Value, change: &mut dyn FnMut(&mut Map<String, Value>)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Patch;
 
     #[test]
     fn closed_words_stand_where_they_are_used() {
@@ -112,9 +128,8 @@ mod tests {
                 "State": { "type": "string", "enum": ["on", "off"], "description": "all" },
                 "Lamp": { "properties": { "state": { "$ref": "#/components/schemas/State", "description": "its own" } } },
                 "Kind": { "properties": { "type": { "type": "string", "enum": ["/problems/not-found"] } } },
-                "Free": { "type": "object" }, "JsonPatch": { "type": "array" }
-            } },
-            "content": { "application/json-patch+json": { "schema": { "$ref": "#/components/schemas/JsonPatch" } } }
+                "Free": { "type": "object" }
+            } }
         });
         tidy(&mut document);
         let schemas = &document["components"]["schemas"];
@@ -124,6 +139,32 @@ mod tests {
         assert_eq!(schemas["Lamp"]["properties"]["state"].get("x-enum-varnames"), None);
         assert_eq!(schemas["Free"], json!({ "type": "object", "additionalProperties": true }));
         assert_eq!(schemas.as_object().map(Map::len), Some(3));
-        assert_eq!(document["content"]["application/json-patch+json"], json!({}));
+    }
+
+    #[test]
+    fn the_schema_of_a_json_patch_takes_what_the_gateway_takes() {
+        let document: Value = serde_json::from_str(&crate::http::openapi::openapi_json()).expect("JSON");
+        let content = &document["paths"]["/records/{system}/{id}"]["patch"]["requestBody"]["content"];
+        let reference = &content["application/json-patch+json"]["schema"]["$ref"];
+        assert_eq!(reference, "#/components/schemas/JsonPatch");
+        let whole = json!({ "$ref": reference, "components": document["components"] });
+        let schema = jsonschema::validator_for(&whole).expect("a schema");
+        for (operations, is_valid) in [
+            (json!([]), true),
+            (json!([{ "op": "add", "path": "/fields/A", "value": null }]), true),
+            (json!([{ "op": "remove", "path": "/fields/A" }, { "op": "test", "path": "", "value": {} }]), true),
+            (json!([{ "op": "move", "path": "/fields/A", "from": "/fields/B~0" }]), true),
+            (json!([{ "op": "add", "path": "/fields/A" }]), false),
+            (json!([{ "op": "copy", "path": "/fields/A", "value": 1 }]), false),
+            (json!([{ "op": "remove" }]), false),
+            (json!([{ "op": "remove", "path": "fields" }]), false),
+            (json!([{ "op": "remove", "path": "/fields/~2" }]), false),
+            (json!([{ "op": "Remove", "path": "/fields/A" }]), false),
+            (json!([["remove", "/fields/A"]]), false),
+            (json!({ "fields": {} }), false),
+        ] {
+            let taken = Patch::parse_json_patch(operations.to_string().as_bytes());
+            assert_eq!((schema.is_valid(&operations), taken.is_ok()), (is_valid, is_valid), "{operations}");
+        }
     }
 }

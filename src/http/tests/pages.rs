@@ -25,6 +25,19 @@ async fn html_pages_are_public_and_load_only_local_resources() {
 }
 
 #[actix_web::test]
+async fn swagger_ui_sends_the_key_of_the_tab_to_the_gateway_alone() {
+    let api = TestApi::start().await;
+    let script = api.send(TestRequest::get().uri("/docs/swagger-initializer.js")).await;
+    assert_eq!(script.body, include_str!("../swagger/initializer.js"));
+    // The console's key, for the one address that the page opens with.
+    assert!(include_str!("../console/api.js").contains("const KEY = 'records-gateway.key';"));
+    assert!(script.body.contains("const KEY = 'records-gateway.key';") && !script.body.contains("localStorage"));
+    assert!(script.body.contains("request.loadSpec && request.url === address"));
+    let policy = script.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("script-src"), "{policy}");
+}
+
+#[actix_web::test]
 async fn the_gateway_is_ready_until_it_stops() {
     let api = TestApi::start().await;
     let ready = api.send(TestRequest::get().uri("/readyz")).await;

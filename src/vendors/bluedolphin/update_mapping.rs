@@ -122,7 +122,7 @@ fn value_of<'m>(members: &'m Map<String, Value>, name: &str) -> Option<&'m Value
 fn parse_status(after: &Map<String, Value>, with_others: bool) -> Result<bool, FieldError> {
     match after.get("status").and_then(Value::as_str) {
         Some("active" | "disabled") if with_others => {
-            Err(field_error("status", "the vendor enables and disables with separate calls: patch status alone"))
+            Err(field_error("status", "the vendor enables and disables with separate calls: patch it alone"))
         }
         Some("active") => Ok(true),
         Some("disabled") => Ok(false),
@@ -314,7 +314,9 @@ const CREATABLE_MEMBERS: [&str; 3] = ["name", "object_template_id", "roles"];
 pub(super) fn check_create(fields: &Map<String, Value>) -> Vec<FieldError> {
     let unknown = fields.keys().filter(|name| !CREATABLE_MEMBERS.contains(&name.as_str()));
     let mut invalid: Vec<_> = unknown
-        .map(|name| field_error(name, "the vendor's create accepts only name, object_template_id and roles"))
+        .map(|name| {
+            field_error(name, "the vendor's create accepts only a name, a template and roles: change it afterwards")
+        })
         .map(|error| error.rule(SchemaRule::Unknown))
         .collect();
     if !fields.get("name").and_then(Value::as_str).is_some_and(has_valid_length) {

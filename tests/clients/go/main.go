@@ -57,7 +57,7 @@ func main() {
 	problem, isProblem := failure.Model().(gateway.Problem)
 	check(isProblem && problem.Type == "/problems/precondition-failed", "problem", failure.Model())
 
-	// The generator makes no type for a JSON Patch; the client's transport sends it all the same.
+	// The generator takes the first type of a body alone; the client's transport sends a JSON Patch all the same.
 	operations := `[{"op":"replace","path":"/fields/Description","value":"Facilities, by a JSON Patch"}]`
 	request, err := http.NewRequest("PATCH", base+"/records/"+system+"/"+id, bytes.NewBufferString(operations))
 	check(err == nil, err)

@@ -102,6 +102,27 @@ async fn without_validation_the_vendor_judges(fixture: &'static VendorFixture) {
     }
 }
 
+#[actix_web::test]
+async fn without_validation_a_write_is_the_same_and_read_back_once() {
+    for fixture in [&PRETECTUM, &MATRIX42] {
+        let mut seen = Vec::new();
+        for validate in ["off", "refuse"] {
+            let env = TestEnv::start_with(fixture, |config| config.every_system("validate", validate));
+            let tag = env.current_etag(fixture.key).await;
+            let counts = || (env.call_count(fixture.read_call_kind), env.call_count(CallKind::Update));
+            let (reads, updates) = counts();
+            let response = env.set_text(fixture.key, &tag, "mine").send().await;
+            let (read, written) = (counts().0 - reads, counts().1 - updates);
+            let call = env.last_call(CallKind::Update);
+            seen.push((read, written, response.status, response.text.clone(), call.path.clone(), call.text()));
+        }
+        let [off, refuse] = seen.as_mut_slice() else { panic!("{seen:?}") };
+        assert_eq!((off.0, refuse.0), (1, 0), "{}", fixture.system);
+        off.0 = 0;
+        assert_eq!(off, refuse);
+    }
+}
+
 async fn a_value_of_another_type_breaks_the_same_rule_everywhere(fixture: &'static VendorFixture) {
     let env = TestEnv::start(fixture);
     env.current_etag(fixture.key).await;
