@@ -315,7 +315,8 @@ impl Writer {
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
             }
             Command::StoreReplay { claim, replay_json } => {
-                return CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes));
+                let stored = state.store_replay(claim, replay_json, queued.is_retry, key_ttl, changes);
+                return CommandResult::ReplayStored(stored);
             }
             Command::StoreBatch { rows, key } => {
                 return CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes));
