@@ -240,14 +240,14 @@ async fn a_preview_of_a_repetition_shows_the_response_that_is_replayed(fixture: 
     let create = |text: &str| env.create(text).idempotency_key("create");
     let unchanged = || env.set_text(fixture.key, "*", "once").idempotency_key("unchanged");
     let mut firsts = Vec::new();
-    for request in [patch("once"), create("once"), unchanged()] {
+    for request in [patch("once"), create("created"), unchanged()] {
         firsts.push(request.send().await.status);
     }
     assert_eq!(firsts, [fixture.patch_status, 201, 204]);
     let stale = env.set_text(fixture.key, &tag, "late").idempotency_key("new");
     env.forget_calls();
     // By now the tag is stale, and another record has these values: the write would not look.
-    for (request, status) in [patch("once"), create("once"), unchanged()].into_iter().zip(firsts) {
+    for (request, status) in [patch("once"), create("created"), unchanged()].into_iter().zip(firsts) {
         let shown = request.clone().preview().send().await.assert_status(200).json();
         assert_eq!(shown["would"], json!({"status": status, "replayed": true}), "{shown}");
         assert_eq!((&shown["plan"], &shown["calls"], &shown["changes"]), (&Value::Null, &json!([]), &json!([])));
