@@ -1,5 +1,6 @@
 //! From the request of a write to its [`WriteCommand`].
 
+use actix_web::http::Method;
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
@@ -7,7 +8,9 @@ use super::context::RequestContext;
 use super::headers::{BodyType, WriteHeaders, fingerprint};
 use super::response;
 use crate::problem::{Problem, ProblemKind};
-use crate::record::{FieldError, Patch, PatchError, PlanTag, Precondition, RecordId, json_pointer, percent_encode_id};
+use crate::record::{
+    Action, FieldError, Patch, PatchError, PlanTag, Precondition, RecordId, json_pointer, percent_encode_id,
+};
 use crate::system::{System, Validation};
 use crate::writes::{IdempotencyKey, WriteCommand, WriteOp, patch_error_to_problem};
 
@@ -20,15 +23,18 @@ pub(super) enum WriteMode {
     Preview,
 }
 
-/// The headers of a write, which takes no query; the path of its preview takes `action`.
+/// The headers of a write, which takes no query. The path of the preview of a record takes
+/// `action`; that of a new record has only one.
 ///
 /// # Errors
 /// 400.
-pub(super) fn parse_headers(context: &RequestContext, mode: WriteMode) -> Result<WriteHeaders, Problem> {
-    match mode {
-        WriteMode::Execute => context.query(&[])?,
-        WriteMode::Preview => context.query(&["action"])?,
-    };
+pub(super) fn parse_headers(
+    context: &RequestContext,
+    action: Action,
+    mode: WriteMode,
+) -> Result<WriteHeaders, Problem> {
+    let takes_action = mode == WriteMode::Preview && action != Action::Create;
+    context.query(if takes_action { &["action"] } else { &[] })?;
     WriteHeaders::parse(context.headers())
 }
 
@@ -99,16 +105,17 @@ pub(super) fn build_command(
     let key = own_key.or_else(|| context.item().and_then(|item| item.key.clone()));
     let idempotency = key.map(|key| {
         let system = system.name.as_str();
-        // All spellings of a target are one request.
-        let path = match &op {
-            WriteOp::Update { id, .. } | WriteOp::Delete { id } => response::record_path(system, id.as_str()),
-            WriteOp::Create { .. } => format!("/records/{}", percent_encode_id(system)),
+        // All spellings of a target are one request. A preview looks up the key of its write.
+        let (method, path) = match &op {
+            WriteOp::Update { id, .. } => (Method::PATCH, response::record_path(system, id.as_str())),
+            WriteOp::Delete { id } => (Method::DELETE, response::record_path(system, id.as_str())),
+            WriteOp::Create { .. } => (Method::POST, format!("/records/{}", percent_encode_id(system))),
         };
         let path = given.path.unwrap_or(path);
         let if_match = headers.if_match.as_ref().map(Precondition::to_header).unwrap_or_default();
         let if_match = given.if_match.unwrap_or(if_match);
         let if_plan = headers.if_plan.as_ref().map(PlanTag::as_str);
-        let fingerprint = fingerprint(context.method().as_str(), &path, &if_match, body, if_plan);
+        let fingerprint = fingerprint(method.as_str(), &path, &if_match, body, if_plan);
         IdempotencyKey { key, fingerprint, is_of_stored_batch: context.item().is_some_and(|item| item.is_stored) }
     });
     let is_update = matches!(op, WriteOp::Update { .. });

@@ -268,7 +268,7 @@ impl Writer {
         orphans: &mut Vec<StoredOperation>,
         changes: &mut ChangeSet,
     ) -> CommandResult {
-        let (state, key_ttl) = (&mut self.state, self.shared.key_ttl());
+        let (state, key_ttl, is_retry) = (&mut self.state, self.shared.key_ttl(), queued.is_retry);
         match &queued.command {
             Command::Acquire { system, record, ttl_ms } => {
                 return CommandResult::Acquired(state.acquire(system, record, *ttl_ms, changes));
@@ -286,7 +286,7 @@ impl Writer {
             }
             // The outcome of a retry may be in the database already; another replica's is not it.
             Command::Finish(outcome) => {
-                let is_stored = queued.is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
+                let is_stored = is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
                 return CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored);
             }
             Command::CancelUnclaimed(operation) => {
@@ -315,7 +315,7 @@ impl Writer {
                 changes.shown.insert(Arc::clone(etag), (Arc::clone(fields), expires_ms));
             }
             Command::StoreReplay { claim, replay_json } => {
-                return CommandResult::ReplayStored(state.store_replay(claim, replay_json, key_ttl, changes));
+                return CommandResult::ReplayStored(state.store_replay(claim, replay_json, is_retry, key_ttl, changes));
             }
             Command::StoreBatch { rows, key } => {
                 return CommandResult::BatchStored(state.store_batch(rows, key.as_ref(), key_ttl, changes));

@@ -6,6 +6,7 @@
 
 mod append;
 mod batches;
+mod replay;
 mod verdict;
 
 use std::collections::hash_map::Entry;
@@ -18,10 +19,7 @@ use super::changes::change_type;
 use super::clock::Clock;
 use super::entry_json::EntryOutcome;
 use super::ledger::LedgerEvent;
-use super::model::{
-    BeginResult, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation,
-    Outcome,
-};
+use super::model::{BeginResult, Intent, InterimResponse, Lease, LeaseResult, OrphanedOperation, Outcome};
 use super::shared::KeyTtl;
 use super::writer_rows::{
     ChainHead, EndedOperation, IdempotencyKeyId, IdempotencyRow, KeyProgress, LeaseRow, RecordKey, RecordOperation,
@@ -196,29 +194,6 @@ impl WriterState {
         changes.begun.push(running.clone());
         self.track(running);
         BeginResult::Started
-    }
-
-    /// Stores what a key replays without an operation; the state of the key if it is not free.
-    pub(super) fn store_replay(
-        &mut self,
-        claim: &IdempotencyClaim,
-        replay_json: &str,
-        key_ttl: KeyTtl,
-        changes: &mut ChangeSet,
-    ) -> Option<IdempotencyState> {
-        let key_id: IdempotencyKeyId = (claim.caller.as_str().into(), claim.key.as_str().into());
-        if let Some(state) = self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
-            return Some(state);
-        }
-        let expires_ms = Some(self.now_ms().saturating_add(key_ttl.of_item(claim.is_of_stored_batch)));
-        let row = IdempotencyRow {
-            fingerprint: claim.fingerprint.to_vec(),
-            operation: OperationId::none(),
-            progress: KeyProgress { replay_json: Some(replay_json.to_owned()), interim: None, expires_ms },
-        };
-        self.keys.insert(key_id.clone(), row.clone());
-        changes.key_claims.insert(key_id, row);
-        None
     }
 
     /// The idempotency key is checked first: a repeat gets its result whatever else runs.

@@ -30,13 +30,14 @@ pub fn parse_strict(bytes: &[u8]) -> Result<Value, JsonError> {
         let detail = "the body begins with a byte order mark; send it without (RFC 8259 §8.1)";
         return Err(JsonError(detail.to_owned()));
     }
-    parse_level(text, 1)
+    parse_level(text, MAX_DEPTH)
 }
 
-/// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does.
-pub(super) fn read_object(text: &str) -> Result<Vec<Member<'_>>, JsonError> {
+/// Reads the members of a whole text that must be an object, checked as [`parse_strict`] does. The
+/// text may nest `around` levels deeper: those are the gateway's own.
+pub(super) fn read_object(text: &str, around: usize) -> Result<Vec<Member<'_>>, JsonError> {
     let object = read_members(text, None)?;
-    validate_members(&object.members, 1)?;
+    validate_members(&object.members, MAX_DEPTH + around)?;
     Ok(object.members)
 }
 
@@ -46,7 +47,7 @@ pub(super) fn read_objects(text: &str) -> Result<Vec<Vec<Member<'_>>>, JsonError
     let objects: Vec<PlainObject<'_>> = serde_json::from_str(text)?;
     for PlainObject(members) in &objects {
         validate_names(members)?;
-        validate_members(members, 2)?;
+        validate_members(members, MAX_DEPTH - 1)?;
     }
     Ok(objects.into_iter().map(|object| object.0).collect())
 }
@@ -60,8 +61,8 @@ pub(super) fn read_object_opening<'a>(text: &'a str, opened: &'static str) -> Op
     let object = read_members(text, Some(opened)).ok()?;
     let inner = object.opened.as_deref().unwrap_or_default();
     validate_names(inner).ok()?;
-    validate_members(&object.members, 1).ok()?;
-    validate_members(inner, 2).ok()?;
+    validate_members(&object.members, MAX_DEPTH).ok()?;
+    validate_members(inner, MAX_DEPTH - 1).ok()?;
     Some(object)
 }
 
@@ -87,10 +88,11 @@ pub(super) fn parse_unchecked(text: &str) -> Result<Value, JsonError> {
     }
 }
 
-/// Parses a value that is known to be JSON, without white space around it.
-fn parse_value(text: &str, depth: usize) -> Result<Value, JsonError> {
+/// Parses a value that is known to be JSON, without white space around it, and that may nest so
+/// many levels.
+fn parse_value(text: &str, levels: usize) -> Result<Value, JsonError> {
     match text.as_bytes() {
-        [b'{' | b'[', ..] => parse_level(text, depth + 1),
+        [b'{' | b'[', ..] => parse_level(text, levels),
         [b'"', string @ .., b'"'] if memchr(b'\\', string).is_none() => {
             Ok(Value::from(text.get(1..text.len() - 1).unwrap_or_default()))
         }
@@ -117,8 +119,9 @@ enum Level<'a> {
     Scalar(&'a RawValue),
 }
 
-fn read_level(text: &str, depth: usize) -> Result<Level<'_>, JsonError> {
-    if depth > MAX_DEPTH {
+/// `levels` is how many levels there may be, this one included.
+fn read_level(text: &str, levels: usize) -> Result<Level<'_>, JsonError> {
+    if levels == 0 {
         return Err(JsonError(format!("nested deeper than {MAX_DEPTH} levels")));
     }
     match text.trim_ascii_start().as_bytes().first() {
@@ -128,34 +131,37 @@ fn read_level(text: &str, depth: usize) -> Result<Level<'_>, JsonError> {
     }
 }
 
-fn parse_level(text: &str, depth: usize) -> Result<Value, JsonError> {
-    match read_level(text, depth)? {
+fn parse_level(text: &str, levels: usize) -> Result<Value, JsonError> {
+    let level = read_level(text, levels)?;
+    let below = levels - 1;
+    match level {
         Level::Object(members) => {
-            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_value(value, depth)?));
+            let member = |(name, value): Member<'_>| Ok((name.into_owned(), parse_value(value, below)?));
             members.into_iter().map(member).collect::<Result<_, _>>().map(Value::Object)
         }
         Level::Array(elements) => {
-            elements.iter().map(|value| parse_value(value.get(), depth)).collect::<Result<_, _>>().map(Value::Array)
+            elements.iter().map(|value| parse_value(value.get(), below)).collect::<Result<_, _>>().map(Value::Array)
         }
-        Level::Scalar(value) => parse_value(value.get(), depth),
+        Level::Scalar(value) => parse_value(value.get(), below),
     }
 }
 
-fn validate_level(text: &str, depth: usize) -> Result<(), JsonError> {
-    match read_level(text, depth)? {
-        Level::Object(members) => validate_members(&members, depth),
-        Level::Array(elements) => elements.iter().try_for_each(|value| validate_value(value.get(), depth)),
-        Level::Scalar(value) => validate_value(value.get(), depth),
+fn validate_level(text: &str, levels: usize) -> Result<(), JsonError> {
+    match read_level(text, levels)? {
+        Level::Object(members) => validate_members(&members, levels),
+        Level::Array(elements) => elements.iter().try_for_each(|value| validate_value(value.get(), levels - 1)),
+        Level::Scalar(value) => validate_value(value.get(), levels - 1),
     }
 }
 
-fn validate_members(members: &[Member<'_>], depth: usize) -> Result<(), JsonError> {
-    members.iter().try_for_each(|(_, value)| validate_value(value, depth))
+/// `levels` is how many levels there may be, that of the members included.
+fn validate_members(members: &[Member<'_>], levels: usize) -> Result<(), JsonError> {
+    members.iter().try_for_each(|(_, value)| validate_value(value, levels - 1))
 }
 
-fn validate_value(text: &str, depth: usize) -> Result<(), JsonError> {
+fn validate_value(text: &str, levels: usize) -> Result<(), JsonError> {
     match text.as_bytes().first() {
-        Some(b'{' | b'[') => validate_level(text, depth + 1),
+        Some(b'{' | b'[') => validate_level(text, levels),
         // A raw string may hold a lone surrogate, which no other parser accepts.
         Some(b'"') if memchr(b'\\', text.as_bytes()).is_some() && text.contains("\\u") => {
             serde_json::from_str::<String>(text).map(drop).map_err(JsonError::from)
@@ -236,15 +242,28 @@ mod tests {
             "[1,]",
             &deep,
         ] {
-            assert!(validate_level(text, 1).is_err(), "{text:.60}");
+            assert!(validate_level(text, MAX_DEPTH).is_err(), "{text:.60}");
             assert!(parse_strict(text.as_bytes()).is_err(), "{text:.60}");
-            assert!(read_object(text).is_err(), "{text:.60}");
+            assert!(read_object(text, 0).is_err(), "{text:.60}");
             assert!(read_object_opening(text, "a").is_none(), "{text:.60}");
             assert!(read_objects(&format!("[{{}},{text}]")).is_err(), "{text:.60}");
         }
         assert_eq!(read_objects(r#"[{"a":1,"b":[]},{}]"#).expect("objects").len(), 2);
         assert!(read_objects(r#"[{"a":1},2]"#).is_err());
         assert!(parse_strict(b"{\"a\":\"\xff\"}").is_err());
+    }
+
+    #[test]
+    fn a_text_nests_64_levels_and_those_around_it() {
+        let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert!(parse_strict(nested(64).as_bytes()).is_ok() && parse_strict(nested(65).as_bytes()).is_err());
+        for around in [0, 3] {
+            assert!(read_object(&nested(64 + around), around).is_ok());
+            assert!(read_object(&nested(65 + around), around).is_err());
+        }
+        let array = |levels| format!("[{}]", nested(levels));
+        assert!(read_objects(&array(63)).is_ok() && read_objects(&array(64)).is_err());
+        assert!(read_object_opening(&nested(64), "a").is_some() && read_object_opening(&nested(65), "a").is_none());
     }
 
     #[test]

@@ -91,7 +91,15 @@ impl RawJson {
     /// # Errors
     /// It is not an object, or it is ambiguous.
     pub fn to_object(&self) -> Result<RawObject, JsonError> {
-        RawObject::parse_text(&self.0)
+        RawObject::parse_text(&self.0, 0)
+    }
+
+    /// The same of an object that may nest `around` levels deeper.
+    ///
+    /// # Errors
+    /// As [`to_object`](Self::to_object).
+    pub fn to_deeper_object(&self, around: usize) -> Result<RawObject, JsonError> {
+        RawObject::parse_text(&self.0, around)
     }
 
     /// The elements of an array; they share this text and are not checked for ambiguity.
@@ -160,7 +168,15 @@ impl RawObject {
     /// # Errors
     /// What is wrong.
     pub fn parse(body: &Bytes) -> Result<Self, JsonError> {
-        Self::parse_text(&ByteString::try_from(body.clone())?)
+        Self::parse_deeper(body, 0)
+    }
+
+    /// The same of a text that may nest `around` levels deeper: so many are around a document.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn parse_deeper(body: &Bytes, around: usize) -> Result<Self, JsonError> {
+        Self::parse_text(&ByteString::try_from(body.clone())?, around)
     }
 
     /// Parses a whole text that must be an array of objects, each checked as
@@ -174,8 +190,8 @@ impl RawObject {
         Ok(objects.into_iter().map(|members| Self::from_slices(&text, members)).collect())
     }
 
-    fn parse_text(text: &ByteString) -> Result<Self, JsonError> {
-        read_object(text).map(|members| Self::from_slices(text, members))
+    fn parse_text(text: &ByteString, around: usize) -> Result<Self, JsonError> {
+        read_object(text, around).map(|members| Self::from_slices(text, members))
     }
 
     /// Parses an object and, in the same pass, the object in its member `opened`: the other

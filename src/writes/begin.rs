@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::idempotency::{idempotency_claim, outcome_from_key};
+use super::idempotency::{idempotency_claim, outcome_from_key, plan_claim};
 use super::in_flight_write::InFlightWrite;
 use super::lease::{LeaseGuard, RecordLockBackoff};
 use super::outcome::AttemptExit;
@@ -80,7 +80,7 @@ fn to_journal_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
         losses: write.losses.clone(),
         is_async: write.is_async,
         lease: write.lease.clone(),
-        idempotency: idempotency_claim(command, context),
+        idempotency: if write.claims_plan { plan_claim(command, context) } else { idempotency_claim(command, context) },
         recovery: Some(Arc::clone(&write.intent) as _),
     }
 }

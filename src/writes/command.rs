@@ -156,6 +156,13 @@ pub struct WriteCommand {
     pub replays_only: bool,
 }
 
+impl WriteCommand {
+    /// `If-Plan` of a write without a key.
+    pub(super) fn plan_without_key(&self) -> Option<&PlanTag> {
+        self.if_plan.as_ref().filter(|_| self.idempotency.is_none())
+    }
+}
+
 /// The caller of an operator action.
 #[derive(Clone, Debug)]
 pub struct Operator {

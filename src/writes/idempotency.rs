@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
 use super::outcome::{AttemptExit, WriteOutcome};
-use super::problems::{duplicate_in_progress, plan_changed, write_in_progress, write_not_begun};
+use super::problems::{duplicate_in_progress, plan_changed, plan_made_before, write_in_progress, write_not_begun};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -50,6 +50,10 @@ impl InFlightKeys {
         is_new.then(|| InFlightKeyGuard { keys: self.clone(), entry })
     }
 
+    fn holds(&self, claim: &IdempotencyClaim) -> bool {
+        self.lock().contains(&(claim.caller.clone(), claim.key.clone()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, KeySet> {
         // Poisoning is harmless: each critical section is one operation on the set.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -74,6 +78,39 @@ pub(super) async fn check_key(
     state.map_or(Ok(()), |state| Err(outcome_from_key(metrics, system, command, state)))
 }
 
+/// What the response to a request would be whose key is not free.
+pub(super) enum Repetition {
+    /// The stored outcome.
+    Replay(Box<WriteOutcome>),
+    /// `operation-in-progress`: the first request runs.
+    InProgress,
+}
+
+/// Looks a key up as a write would, and leaves no trace; `None` = the request is the first one.
+///
+/// # Errors
+/// `idempotency-key-reused` or `plan-changed`.
+pub(super) async fn find_repetition(
+    (journal, in_flight_keys): (&Journal, &InFlightKeys),
+    system: &System,
+    command: &WriteCommand,
+    context: &CallerContext,
+) -> Result<Option<Repetition>, Problem> {
+    let Some(claim) = idempotency_claim(command, context) else { return Ok(None) };
+    let state = journal.lookup_idempotency_key(&claim).await.map_err(|error| write_not_begun(&error))?;
+    let is_in_flight = in_flight_keys.holds(&claim);
+    match state {
+        None => Ok(is_in_flight.then_some(Repetition::InProgress)),
+        Some(IdempotencyState::Running(_)) => Ok(Some(Repetition::InProgress)),
+        Some(IdempotencyState::Mismatch) => Err(key_mismatch(system, command)),
+        Some(IdempotencyState::Completed(text) | IdempotencyState::Interim(text)) => {
+            let outcome = parse_outcome(&text)?;
+            let is_open = is_in_flight && outcome.is_unknown();
+            Ok(Some(if is_open { Repetition::InProgress } else { Repetition::Replay(Box::new(outcome)) }))
+        }
+    }
+}
+
 /// Stores the outcome of a write that changes nothing under its key: a repeat that came after
 /// another's change would else be a write.
 pub(super) async fn save_replay(
@@ -96,6 +133,13 @@ pub(super) fn key_not_claimed() -> Problem {
     ProblemKind::OperationEnded.with_detail("No outcome is stored for this write, and it is not begun again.")
 }
 
+/// The key by which the store remembers the plan of an update, so that it is made at most once.
+pub(super) fn plan_claim(command: &WriteCommand, context: &CallerContext) -> Option<IdempotencyClaim> {
+    let key = IdempotencyKey::of_plan(command.plan_without_key()?);
+    let fingerprint = blake3::hash(key.as_bytes()).into();
+    Some(IdempotencyClaim { caller: context.caller.to_string(), key, fingerprint, is_of_stored_batch: false })
+}
+
 /// What the state of a key that is not free means for a repetition.
 pub(super) fn outcome_from_key(
     metrics: &Metrics,
@@ -105,26 +149,47 @@ pub(super) fn outcome_from_key(
 ) -> AttemptExit {
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
-        IdempotencyState::Mismatch if command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan) => {
+        // Only the plan of an update is claimed without a key.
+        _ if command.idempotency.is_none() => {
             metrics.plan(system.index, PlanOutcome::Changed);
-            plan_changed(system, vec![PlanPart::Calls]).into()
+            plan_made_before(system).into()
         }
         IdempotencyState::Mismatch => {
-            let detail = "This Idempotency-Key was used before with another method, path, If-Match, If-Plan or \
-                          body. Use a new key for a new request.";
-            ProblemKind::IdempotencyKeyReused.with_detail(detail).into()
+            if is_plan(command) {
+                metrics.plan(system.index, PlanOutcome::Changed);
+            }
+            key_mismatch(system, command).into()
         }
-        IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match serde_json::from_str(&text) {
+        IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => match parse_outcome(&text) {
             Ok(outcome) => {
                 metrics.idempotent_replay();
                 AttemptExit::Replay(Box::new(outcome))
             }
-            Err(error) => ProblemKind::InternalError
-                .with_detail("The stored response to this Idempotency-Key cannot be read.")
-                .with_cause(error)
-                .into(),
+            Err(problem) => problem.into(),
         },
     }
+}
+
+/// Whether the command's key is its plan.
+fn is_plan(command: &WriteCommand) -> bool {
+    command.idempotency.as_ref().is_some_and(IdempotencyKey::is_plan)
+}
+
+/// The key stands for another request.
+fn key_mismatch(system: &System, command: &WriteCommand) -> Problem {
+    if is_plan(command) {
+        return plan_changed(system, vec![PlanPart::Calls]);
+    }
+    let detail = "This Idempotency-Key was used before with another method, path, If-Match, If-Plan or body. Use a \
+                  new key for a new request.";
+    ProblemKind::IdempotencyKeyReused.with_detail(detail)
+}
+
+fn parse_outcome(text: &str) -> Result<WriteOutcome, Problem> {
+    serde_json::from_str(text).map_err(|error| {
+        let detail = "The stored response to this Idempotency-Key cannot be read.";
+        ProblemKind::InternalError.with_detail(detail).with_cause(error)
+    })
 }
 
 /// The key that the intent claims.

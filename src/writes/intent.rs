@@ -71,6 +71,10 @@ pub(super) struct WriteIntent {
     /// Whether an `Idempotency-Key` is to replay the outcome.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_idempotency_key: bool,
+    /// Whether the store remembers its plan, which is then made at most once: neither a version nor
+    /// a key shows that it was.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub claims_plan: bool,
     /// `Prefer`: part of the response that a key replays.
     #[serde(default, skip_serializing_if = "Prefer::is_default")]
     pub prefer: Prefer,

@@ -3,6 +3,7 @@
 
 mod calls;
 mod document;
+mod repetition;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -13,6 +14,7 @@ pub use document::{ExpectedResponse, Preview, PreviewChange, PreviewCompletion, 
 use super::admit::check_guarantee;
 use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
+use super::idempotency::{find_repetition, key_not_claimed};
 use super::plan::{Draft, PlanTagInput, build_draft, max_ttl_ms};
 use super::problems::write_not_begun;
 use super::schema_check::check_request;
@@ -27,7 +29,8 @@ use crate::vendors::{Completion, DataLoss, PlannedRequest};
 /// The most changes that a preview shows.
 const MAX_CHANGES: usize = 1000;
 
-/// Works a write out and shows it. `plan_ttl` is how long its plan is valid.
+/// Works a write out and shows it. `plan_ttl` is how long its plan is valid. A repetition of a write
+/// has no plan: it gets the response to the first request.
 ///
 /// # Errors
 /// What stops the write by its caller's fault, with the same problem.
@@ -40,6 +43,13 @@ pub(crate) async fn preview(
 ) -> Result<Preview, Problem> {
     let sent_operation = RefCell::new(None);
     let task = WriteTask::new((services, system), command, context, &sent_operation, None);
+    let keys = (&services.journal, &services.in_flight_keys);
+    if let Some(repetition) = find_repetition(keys, system, command, context).await? {
+        return repetition::preview(&task, repetition);
+    }
+    if command.replays_only {
+        return Err(key_not_claimed());
+    }
     check_request(&task).await?;
     check_guarantee(system, command)?;
     let is_blocked = is_blocked(&task).await?;
@@ -85,8 +95,8 @@ fn build_preview(task: &WriteTask<'_>, draft: Draft, is_blocked: bool, plan: &Pl
     });
     let is_queued = draft.planned.as_ref().is_some_and(|planned| planned.completion == Completion::Queued);
     Preview {
-        plan: plan.to_header(),
-        expires_at: expires.unwrap_or_default().to_string(),
+        plan: Some(plan.to_header()),
+        expires_at: Some(expires.unwrap_or_default().to_string()),
         action: command.op.action(),
         system: system.name.as_str().to_owned(),
         record: command.op.record().map(|id| RecordId::as_str(id).to_owned()),
@@ -117,13 +127,11 @@ impl From<FieldChange> for PreviewChange {
 /// The response that the write would have.
 fn predict_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blocked: bool) -> ExpectedResponse {
     let (system, command) = (task.system, task.command);
-    let refusal =
-        |problem: ProblemKind| ExpectedResponse { status: problem.spec().status, problem: Some(problem.as_str()) };
     if is_blocked {
-        return refusal(ProblemKind::OperationInProgress);
+        return ExpectedResponse::problem(ProblemKind::OperationInProgress);
     }
     if system.check_losses(draft.losses(), &command.accept_loss).is_err() {
-        return refusal(ProblemKind::LossyWrite);
+        return ExpectedResponse::problem(ProblemKind::LossyWrite);
     }
     let status = match &command.op {
         _ if draft.planned.is_some() && is_accepted_first(task, is_queued) => 202,
@@ -131,7 +139,7 @@ fn predict_response(task: &WriteTask<'_>, draft: &Draft, is_queued: bool, is_blo
         WriteOp::Update { .. } if has_body(task, draft) => 200,
         WriteOp::Update { .. } | WriteOp::Delete { .. } => 204,
     };
-    ExpectedResponse { status, problem: None }
+    ExpectedResponse::success(status)
 }
 
 /// Whether the caller does not wait for the outcome.

@@ -72,6 +72,13 @@ pub(super) fn plan_changed(system: &System, differs: Vec<PlanPart>) -> Problem {
     Problem { differs, ..problem }
 }
 
+/// `plan-changed`: the write was made before, and the record has its old values again.
+pub(super) fn plan_made_before(system: &System) -> Problem {
+    let detail = "This plan was made before, and the record has the values of that time again. Nothing was sent. \
+                  Preview the write again.";
+    Problem { detail: detail.to_owned(), ..plan_changed(system, vec![PlanPart::BasedOn]) }
+}
+
 /// `overloaded`: the lease was lost on every attempt.
 pub(super) fn restarts_exhausted() -> Problem {
     let detail = "On every attempt the gateway lost its lease on the record, so nothing was sent. Repeat the request.";

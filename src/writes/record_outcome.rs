@@ -218,8 +218,15 @@ fn to_stored_outcome(
 }
 
 /// What the write's `Idempotency-Key` replays; `None` releases the key, so that a repetition runs
-/// (contract 4.5).
+/// (contract 4.5). A plan that is claimed is not replayed, but refused.
 fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> {
+    if write.claims_plan {
+        let may_be_made = match outcome {
+            WriteOutcome::Success(_) => true,
+            WriteOutcome::Problem(problem) => problem.name == ProblemKind::OutcomeUnknown,
+        };
+        return serde_json::to_string(outcome).ok().filter(|_| may_be_made);
+    }
     if !write.has_idempotency_key {
         return None;
     }

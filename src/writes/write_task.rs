@@ -104,6 +104,7 @@ impl WriteTask<'_> {
             deadline_ms: i64::try_from(left.as_millis()).ok().map(|left| begun_ms.saturating_add(left)),
             if_match_any: self.is_if_match_any(),
             has_idempotency_key: self.command.idempotency.is_some(),
+            claims_plan: false,
             prefer: self.command.prefer.clone(),
             schema_warnings: self.schema.warnings(),
             needs_read_back: self.schema.needs_read_back(),

@@ -131,3 +131,29 @@ async fn a_batch_at_its_deadline_names_every_item() {
     assert_eq!(statuses(&document).len(), 4, "{document}");
     assert_eq!((statuses(&document)[0], &document["summary"]["items"]), (202, &json!(4)), "{document}");
 }
+
+#[actix_web::test]
+async fn the_preview_of_a_repeated_batch_shows_what_is_replayed() {
+    let env = TestEnv::start(&MATRIX42);
+    let mut stale = set_text("stale", "never");
+    stale["headers"] = json!({"If-Match": "\"stale\""});
+    let create = json!({"id": "made", "method": "POST", "path": "/records/itsm",
+        "body": {"collection": env.fixture.collection(), "fields": {"Name": "Made once"}}});
+    let body = json!({"items": [set_text("a", "once"), create, stale]});
+    assert_eq!(statuses(&keyed(&env, &body).send().await.assert_status(207).json()), [204, 201, 412]);
+    let (written, records) = (env.write_call_count(), env.record_count());
+    let preview = |body: &Value| env.request(Method::POST, "/batch/preview").idempotency_key("nightly").json(body);
+    let shown = preview(&body).send().await.assert_status(207).json();
+    assert_eq!(statuses(&shown), [200, 200, 412], "{shown}");
+    for (item, status) in [(0, 204), (1, 201)] {
+        assert_eq!(shown["items"][item]["body"]["would"], json!({"status": status, "replayed": true}), "{shown}");
+    }
+    let other = json!({"items": [set_text("a", "twice"), set_text("new", "twice")]});
+    let shown = preview(&other).send().await.assert_status(207).json();
+    assert_eq!((statuses(&shown), &shown["items"][1]["body"]["would"]["status"]), (vec![422, 200], &json!(204)));
+    let stored = |body: &Value| keyed(&env, body).prefer("respond-async").send();
+    stored(&body).await.assert_status(202);
+    preview(&other).prefer("respond-async").send().await.assert_problem(422, "idempotency-key-reused");
+    stored(&other).await.assert_problem(422, "idempotency-key-reused");
+    assert_eq!((env.write_call_count(), env.record_count()), (written, records));
+}

@@ -261,3 +261,48 @@ async fn a_batch_is_previewed_and_nothing_is_written() {
     applied.assert_status(200);
     assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("previewed"));
 }
+
+#[actix_web::test]
+async fn an_item_without_the_permission_is_403_and_the_others_run() {
+    let env =
+        TestEnv::start_with(&MATRIX42, |config| config.api_keys(&[("some", "some-key-0123456789ab", "itsm:read")]));
+    let get = json!({"id": "g", "method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let remove = json!({"id": "d", "method": "DELETE", "path": MATRIX42.path(MATRIX42.deletable_key),
+        "headers": {"If-Match": "*"}});
+    let elsewhere = json!({"id": "e", "method": "GET", "path": PRETECTUM.path(PRETECTUM.key)});
+    let request = batch(&env, &json!({"items": [patch("p", MATRIX42.key, "never"), get, remove, elsewhere]}));
+    let response = request.header("Authorization", "Bearer some-key-0123456789ab").send().await;
+    let document = response.assert_status(207).json();
+    let items = document["items"].as_array().expect("items");
+    let statuses: Vec<&Value> = items.iter().map(|item| &item["status"]).collect();
+    assert_eq!(statuses, [403, 200, 403, 403], "{document}");
+    assert_eq!(items[0]["body"]["type"], "/problems/forbidden");
+    assert_eq!((&document["summary"]["ok"], &document["summary"]["failed"]), (&json!(1), &json!(3)));
+    assert_eq!(env.write_call_count(), 0);
+    assert_eq!(PRETECTUM.log(&env.vendors).count(CallKind::List), 0);
+}
+
+#[actix_web::test]
+async fn twenty_deletes_in_a_dataset_of_1208_records_share_a_scan() {
+    let env = TestEnv::start(&PRETECTUM);
+    let vendor = &env.vendors.pretectum.state;
+    vendor.configure(|settings| (settings.page_size, settings.empty_page) = (100, false));
+    let mut ids = Vec::new();
+    while env.record_count() < 1208 {
+        let fields = json!({"First Name": "New", "Last Name": format!("Record {}", ids.len())});
+        ids.push(vendor.insert(fields.as_object().expect("fields")));
+    }
+    let step = ids.len() / 20;
+    let deletes: Vec<Value> = ids
+        .iter()
+        .step_by(step)
+        .take(20)
+        .map(|key| json!({"method": "DELETE", "path": PRETECTUM.path(key), "headers": {"If-Match": "*"}}))
+        .collect();
+    env.forget_calls();
+    let response = batch(&env, &json!({"items": deletes})).send().await;
+    assert_eq!(response.assert_status(200).json()["summary"]["ok"], 20, "{response:?}");
+    assert_eq!((env.call_count(CallKind::Delete), env.record_count()), (20, 1188));
+    // A scan has 13 pages. On a slow machine some reads come after it has begun, and share the next.
+    assert!(env.call_count(CallKind::List) <= 2 * 13, "{:?}", env.requests());
+}

@@ -201,3 +201,24 @@ async fn every_document_is_valid_under_the_schema_of_its_model() {
     }
     assert!(count >= 12, "{count} documents");
 }
+
+#[actix_web::test]
+async fn a_preview_through_a_model_shows_what_its_key_replays() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let (client, vendor) = (server.client(), &server.vendors.matrix42);
+    let path = format!("/models/asset/itsm/{}", matrix42::FACILITY_ID);
+    let patch = |path: &str, name: &str| {
+        let request = client.request(Method::PATCH, path).if_match("*").idempotency_key("k");
+        request.fields(&json!({"name": name}))
+    };
+    patch(&path, "Named").preview().send().await.assert_status(200);
+    patch(&path, "Named").send().await.assert_status(204);
+    let shown = patch(&path, "Named").preview().send().await.assert_status(200).json();
+    assert_eq!((&shown["would"], &shown["plan"]), (&json!({"status": 204, "replayed": true}), &json!(null)), "{shown}");
+    patch(&path, "Other").preview().send().await.assert_problem(422, "idempotency-key-reused");
+    let record = format!("/records/itsm/{}:{}", matrix42::CATEGORY_CLASS, matrix42::FACILITY_ID);
+    let same =
+        client.request(Method::PATCH, &record).if_match("*").idempotency_key("k").fields(&json!({"Name": "Named"}));
+    same.preview().send().await.assert_problem(422, "idempotency-key-reused");
+    assert_eq!(vendor.log.count(CallKind::Update), 1);
+}

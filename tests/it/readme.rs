@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use records_gateway::app::sandbox::MODELS as SANDBOX_MODELS;
@@ -275,6 +276,27 @@ async fn the_curl_examples_of_the_readme_return_what_it_shows() {
     }
 }
 
+/// The asynchronous batch of the guide, followed to its end and sent again.
+async fn assert_stored_batch(gateway: &TestEnv, store: &str, follow: &str, cancel: &str) {
+    let stored = send_command(gateway, store).await;
+    let location = stored.assert_status(202).header("location").unwrap().to_owned();
+    let id = location.rsplit('/').next().unwrap();
+    let (follow, cancel) = (follow.replace("ID", id), cancel.replace("ID", id));
+    let until = Instant::now() + Duration::from_secs(10);
+    let batch = loop {
+        let batch = send_command(gateway, &follow).await.assert_status(200).json();
+        if batch["state"] == "done" || Instant::now() > until {
+            break batch;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((&batch["state"], &batch["summary"]["ok"]), (&json!("done"), &json!(1)), "{batch}");
+    let again = send_command(gateway, store).await;
+    again.assert_status(202);
+    assert_eq!((again.header("location"), again.header("idempotency-replayed")), (Some(&*location), Some("true")));
+    send_command(gateway, &cancel).await.assert_status(202);
+}
+
 #[actix_web::test]
 async fn the_readme_changes_a_model_in_two_systems_with_the_same_lines() {
     let readme = read_file("README.md");
@@ -309,14 +331,21 @@ fn the_guide_configures_the_sandboxs_vendors_and_its_model() {
 async fn the_commands_of_the_guide_return_what_it_describes() {
     let guide = read_file("src/docs/many-records.md");
     let commands: Vec<_> = code_blocks(&guide, "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
-    let [batch, stale, linked, compare, rest @ ..] = commands.as_slice() else { panic!("commands: {commands:?}") };
-    let [rebase, overlap, preview, preview_delete, apply, queued] = rest else { panic!("ten commands: {commands:?}") };
+    let [batch, stale, lines, store, follow, cancel, rest @ ..] = commands.as_slice() else {
+        panic!("commands: {commands:?}")
+    };
+    let [linked, compare, rebase, overlap, preview, preview_delete, apply, queued] = rest else {
+        panic!("fourteen commands: {commands:?}")
+    };
     let gateway = TestEnv::start(&MATRIX42);
     send_command(&gateway, batch).await.assert_status(200);
     let again = send_command(&gateway, batch).await;
     assert_eq!(again.assert_status(200).json()["items"][1]["headers"]["idempotency-replayed"], "true");
     let refused = send_command(&gateway, stale).await;
     assert_eq!(refused.assert_status(207).json()["items"][0]["status"], 412);
+    let lines = send_command(&gateway, lines).await.assert_status(200).text.clone();
+    assert!(lines.lines().last().unwrap().starts_with("{\"summary\":"), "{lines}");
+    assert_stored_batch(&gateway, store, follow, cancel).await;
     let created = send_command(&gateway, linked).await;
     assert_eq!(created.assert_status(200).json()["summary"]["ok"], 2, "{created:?}");
     assert!(send_command(&gateway, compare).await.assert_status(409).problem() == "patch-test-failed");

@@ -85,6 +85,8 @@ async fn handle(
         Create if is_previewed => previews::preview_create(&context).await,
         Update if is_previewed => previews::preview_update(&context).await,
         Delete if is_previewed => previews::preview_delete(&context).await,
+        Preview if context.item().is_some_and(|item| item.param("id").is_some()) => previews::change(context).await,
+        Preview => previews::new_record(context).await,
         Read => record_reads::get(context).await,
         List => record_reads::list(context).await,
         Create => record_writes::create(context).await,

@@ -25,6 +25,26 @@ const MAX_CONCURRENCY: u64 = 32;
 const DEFAULT_CONCURRENCY: usize = 8;
 const MAX_ID_LEN: usize = 64;
 
+/// The levels around the body of an item, which nests as deep as that of the request alone: the
+/// batch, its items, and the item.
+const LEVELS_AROUND_BODY: usize = 3;
+
+/// A batch as an object.
+///
+/// # Errors
+/// It is none, or it is ambiguous.
+pub(super) fn parse_members(body: &Bytes) -> Result<RawObject, JsonError> {
+    RawObject::parse_deeper(body, LEVELS_AROUND_BODY)
+}
+
+/// An item of a batch as an object.
+///
+/// # Errors
+/// It is none, or it is ambiguous.
+pub(super) fn item_members(item: &RawJson) -> Result<RawObject, JsonError> {
+    item.to_deeper_object(1)
+}
+
 /// The headers of an item.
 const ITEM_HEADERS: [HeaderName; 8] = [
     IF_MATCH,
@@ -91,7 +111,7 @@ impl BatchRequest {
     /// # Errors
     /// 400 for what is malformed, then 422 for what cannot be.
     pub(in crate::http) fn parse(body: &Bytes, routes: &ItemRoutes, bounds: BatchBounds) -> Result<Self, Problem> {
-        let members = RawObject::parse(body).map_err(|JsonError(detail)| malformed("", &detail))?;
+        let members = parse_members(body).map_err(|JsonError(detail)| malformed("", &detail))?;
         check_names("", &members, &["items", "headers", "on_failure", "concurrency"])?;
         let defaults = match members.get("headers") {
             Some(headers) => parse_headers("/headers", headers)?,
@@ -108,13 +128,23 @@ impl BatchRequest {
         };
         let items = members.get("items").ok_or_else(|| malformed("/items", "is missing"))?;
         let items = items.elements().map_err(|_| malformed("/items", "must be an array"))?;
-        // A batch with too many items is not read further.
+        let mut positions = HashMap::with_capacity(items.len());
+        let mut parsed = Vec::with_capacity(items.len().min(bounds.max_items));
+        for (index, item) in items.iter().enumerate() {
+            let item = RawItem::parse(index, item, &defaults, routes)?;
+            if positions.insert(item.item.id.clone(), index).is_some() {
+                return Err(malformed(&format!("/items/{index}/id"), "is the id of an earlier item, too"));
+            }
+            // The items of a batch that has too many are checked and not kept.
+            if index < bounds.max_items {
+                parsed.push(item);
+            }
+        }
         if items.is_empty() || items.len() > bounds.max_items {
             let detail = format!("a batch has 1 to {} items, and this one has {}", bounds.max_items, items.len());
             return Err(rejected(vec![FieldError::new("/items", detail)]));
         }
-        let items = items.iter().enumerate().map(|(index, item)| RawItem::parse(index, item, &defaults, routes));
-        let items = link(items.collect::<Result<Vec<_>, _>>()?)?;
+        let items = link(parsed, &positions)?;
         Ok(Self { items, stop_on_failure, concurrency: concurrency.min(bounds.max_concurrency) })
     }
 }
@@ -149,7 +179,7 @@ struct RawItem {
 impl RawItem {
     fn parse(index: usize, raw: &RawJson, defaults: &HeaderMap, routes: &ItemRoutes) -> Result<Self, Problem> {
         let at = format!("/items/{index}");
-        let members = raw.to_object().map_err(|_| malformed(&at, "must be an object"))?;
+        let members = item_members(raw).map_err(|_| malformed(&at, "must be an object"))?;
         check_names(&at, &members, &["id", "method", "path", "headers", "body", "depends_on"])?;
         let text = |name: &str| -> Result<Option<String>, Problem> {
             let Some(raw) = members.get(name) else { return Ok(None) };
@@ -205,17 +235,11 @@ impl RawItem {
     }
 }
 
-/// Resolves the names of other items; all errors at once.
+/// Resolves the names of other items, whose positions are given; all errors at once.
 ///
 /// # Errors
-/// 400 for an id that occurs twice, 422 for a dependency that cannot be.
-fn link(items: Vec<RawItem>) -> Result<Vec<BatchItem>, Problem> {
-    let mut positions: HashMap<String, usize> = HashMap::with_capacity(items.len());
-    for (index, raw) in items.iter().enumerate() {
-        if positions.insert(raw.item.id.clone(), index).is_some() {
-            return Err(malformed(&format!("/items/{index}/id"), "is the id of an earlier item, too"));
-        }
-    }
+/// 422 for a dependency that cannot be.
+fn link(items: Vec<RawItem>, positions: &HashMap<String, usize>) -> Result<Vec<BatchItem>, Problem> {
     let mut errors = Vec::new();
     let mut linked = Vec::with_capacity(items.len());
     for (index, RawItem { mut item, depends_on }) in items.into_iter().enumerate() {
@@ -305,94 +329,4 @@ fn rejected(errors: Vec<FieldError>) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(body: &str) -> Result<BatchRequest, Problem> {
-        let bounds = BatchBounds { max_items: 4, max_concurrency: 16 };
-        BatchRequest::parse(&Bytes::copy_from_slice(body.as_bytes()), &ItemRoutes::new(), bounds)
-    }
-
-    #[test]
-    fn an_item_has_the_defaults_of_its_batch_and_its_method() {
-        let batch = parse(
-            r#"{"headers":{"IF-Match":"*","prefer":"wait=1"},"concurrency":32,"on_failure":"stop","items":[
-                {"method":"PATCH","path":"/records/crm/a:b","body":{"fields":{"n":12345678901234567890, "d": 1.10}}},
-                {"id":"x","method":"GET","path":"/records/crm/a:b","headers":{"if-match":"\"t\""}},
-                {"method":"POST","path":"/records/crm/","body":{}}]}"#,
-        );
-        assert!(batch.is_err(), "a trailing slash is another path");
-        let batch = parse(
-            r#"{"headers":{"IF-Match":"*","prefer":"wait=1"},"concurrency":32,"on_failure":"stop","items":[
-                {"method":"PATCH","path":"/records/crm/a:b","body":{"fields":{"n":12345678901234567890, "d": 1.10}}},
-                {"id":"x","method":"GET","path":"/records/crm/a:b","headers":{"if-match":"\"t\""}},
-                {"method":"PATCH","path":"/records/crm/{x}","depends_on":["x"],"headers":{"If-Match":"{x}"}}]}"#,
-        )
-        .expect("a batch");
-        assert!(batch.stop_on_failure && batch.concurrency == 16);
-        let [patch, get, linked] = batch.items.as_slice() else { panic!("three items") };
-        assert_eq!((patch.id.as_str(), get.id.as_str()), ("0", "x"));
-        assert_eq!(&*patch.body, br#"{"fields":{"n":12345678901234567890, "d": 1.10}}"#, "as it stands");
-        assert_eq!(patch.headers.get(CONTENT_TYPE).expect("a type"), "application/merge-patch+json");
-        assert_eq!(
-            (get.headers.get(IF_MATCH).expect("a tag"), get.headers.get("prefer").expect("a preference")),
-            (&HeaderValue::from_static("\"t\""), &HeaderValue::from_static("wait=1"))
-        );
-        assert_eq!((linked.depends_on.as_slice(), linked.record_of, linked.tag_of), (&[1][..], Some(1), Some(1)));
-    }
-
-    #[test]
-    fn what_is_no_batch_is_malformed_as_a_whole() {
-        let get = r#"{"method":"GET","path":"/records/crm/a:b"}"#;
-        for (body, word) in [
-            (String::new(), ""),
-            ("[]".to_owned(), ""),
-            ("{}".to_owned(), "/items"),
-            (r#"{"items":{}}"#.to_owned(), "/items"),
-            (format!(r#"{{"items":[{get}],"atomic":true}}"#), "/atomic"),
-            (format!(r#"{{"items":[{get}],"items":[]}}"#), "twice"),
-            (format!(r#"{{"items":[{get}],"on_failure":"halt"}}"#), "/on_failure"),
-            (format!(r#"{{"items":[{get}],"concurrency":0}}"#), "/concurrency"),
-            (format!(r#"{{"items":[{get}],"concurrency":33}}"#), "/concurrency"),
-            (format!(r#"{{"items":[{get}],"concurrency":"8"}}"#), "/concurrency"),
-            (format!(r#"{{"items":[{get}],"headers":{{"Authorization":"x"}}}}"#), "/headers/Authorization"),
-            (format!(r#"{{"items":[{get}],"headers":{{"If-Match":"*","if-match":"*"}}}}"#), "twice"),
-            (r#"{"items":[1]}"#.to_owned(), "/items/0"),
-            (r#"{"items":[{"path":"/records/crm/a:b"}]}"#.to_owned(), "/items/0/method"),
-            (r#"{"items":[{"method":"HEAD","path":"/records/crm/a:b"}]}"#.to_owned(), "/items/0/method"),
-            (r#"{"items":[{"method":"GET","path":"/ledger"}]}"#.to_owned(), "/items/0/path"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm?limit=1"}]}"#.to_owned(), "/items/0/path"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm/a b"}]}"#.to_owned(), "/items/0/path"),
-            (r#"{"items":[{"method":"GET"}]}"#.to_owned(), "/items/0/path"),
-            (format!(r#"{{"items":[{{"id":"a b","method":"GET","path":"/records/crm/a:b"}},{get}]}}"#), "/items/0/id"),
-            (format!(r#"{{"items":[{{"id":"1","method":"GET","path":"/records/crm/a:b"}},{get}]}}"#), "/items/1/id"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","headers":{"Accept":"x"}}]}"#.to_owned(), "Accept"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","headers":{"Prefer":1}}]}"#.to_owned(), "Prefer"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","query":"x"}]}"#.to_owned(), "/items/0/query"),
-            (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","depends_on":"x"}]}"#.to_owned(), "depends_on"),
-        ] {
-            let problem = parse(&body).err().expect("refused");
-            assert_eq!(problem.name, ProblemKind::MalformedRequest, "{body}: {problem:?}");
-            assert!(problem.detail.contains(word), "{body}: {}", problem.detail);
-        }
-    }
-
-    #[test]
-    fn impossible_references_are_rejected_with_every_pointer() {
-        let item = |more: &str| format!(r#"{{"method":"DELETE","path":"/records/crm/a:b"{more}}}"#);
-        let problem = |items: &[String]| {
-            let problem = parse(&format!(r#"{{"items":[{}]}}"#, items.join(","))).err().expect("refused");
-            assert_eq!(problem.name, ProblemKind::Rejected, "{problem:?}");
-            problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>()
-        };
-        assert_eq!(problem(&[]), ["/items"]);
-        assert_eq!(problem(&vec![item(""); 5]), ["/items"]);
-        let later = item(r#","depends_on":["1","x","0"]"#);
-        assert_eq!(
-            problem(&[later, item("")]),
-            ["/items/0/depends_on/0", "/items/0/depends_on/1", "/items/0/depends_on/2"]
-        );
-        let loose = r#"{"method":"DELETE","path":"/records/crm/{0}","headers":{"If-Match":"{0}"}}"#.to_owned();
-        assert_eq!(problem(&[item(""), loose]), ["/items/1/path", "/items/1/headers/If-Match"]);
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::request::{item_members, parse_members};
 use crate::http::body::malformed_json;
 use crate::problem::Problem;
 use crate::record::{JsonObjectWriter, RawJson, RawObject};
@@ -16,10 +17,10 @@ impl RawBatch {
     /// # Errors
     /// 400 for what is no batch.
     pub(in crate::http) fn parse(body: &Bytes) -> Result<Self, Problem> {
-        let mut options = RawObject::parse(body).map_err(malformed_json)?;
+        let mut options = parse_members(body).map_err(malformed_json)?;
         let items =
             options.get("items").map(RawJson::elements).transpose().map_err(malformed_json)?.unwrap_or_default();
-        let items = items.iter().map(RawJson::to_object).collect::<Result<_, _>>().map_err(malformed_json)?;
+        let items = items.iter().map(item_members).collect::<Result<_, _>>().map_err(malformed_json)?;
         options.retain(|name| name != "items");
         Ok(Self { options, items })
     }
@@ -51,9 +52,25 @@ impl RawBatch {
 
     /// An item without its body.
     pub(super) fn without_body(item: &str) -> String {
-        let object = serde_json::from_str::<RawJson>(item).ok().and_then(|item| item.to_object().ok());
+        let object = serde_json::from_str::<RawJson>(item).ok().and_then(|item| item_members(&item).ok());
         let mut object = object.unwrap_or_default();
         object.retain(|name| name != "body");
         object.to_json()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_is_stored_whole_however_deep_its_body_nests() {
+        let body = format!("{}1{}", "[".repeat(64), "]".repeat(64));
+        let item = format!(r#"{{"id":"a","method":"PATCH","body":{body}}}"#);
+        let text = format!(r#"{{"concurrency":1,"items":[{item}]}}"#);
+        let batch = RawBatch::parse(&Bytes::from(text.clone())).expect("a batch");
+        let items: Vec<String> = batch.items().collect();
+        assert_eq!((items.as_slice(), RawBatch::join(&batch.options(), &items)), (&[item.clone()][..], text));
+        assert_eq!(RawBatch::without_body(&item), r#"{"id":"a","method":"PATCH"}"#);
     }
 }

@@ -53,7 +53,7 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
     if batch.prefer.respond_async {
         let raw = RawBatch::parse(&batch.body)?;
         let ParsedBatch { body, key, prefer, request, memory, .. } = batch;
-        let fingerprint = headers::fingerprint("POST", "/batch", "", &body, None);
+        let fingerprint = fingerprint_of(&body);
         let batch = AsyncBatch { key, fingerprint, systems: request.systems(), raw, memory, wait: prefer.wait };
         return stored_batches::begin(&context, shared.0, batch).await;
     }
@@ -65,7 +65,8 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
     summary = "Preview many requests",
     description = "The body is that of `POST /batch`. Each write is previewed, as by the preview of that request \
         alone, and nothing is written; a `GET` gets its response. An item that needs the record or the tag of another one \
-        (`{x}`) is 424 where a preview has none.",
+        (`{x}`) is 424 where a preview has none. With an `Idempotency-Key` it shows what would be replayed.",
+    params(BatchHeaderParams),
     request_body(description = "The items", content(
         (BatchBody = "application/json", examples(
             ("Two records" = (summary = "Reads one record and previews a change of another", value = json!(examples::batch()))))))),
@@ -74,8 +75,15 @@ pub(in crate::http) async fn run(context: RequestContext, shared: ThinData<Arc<S
         (status = 207, description = "Some items cannot be previewed, or would be refused", body = BatchResult)))]
 pub(in crate::http) async fn preview(context: RequestContext) -> HandlerResult {
     let batch = parse(&context, WriteMode::Preview).await?;
-    // A preview stores no outcome.
-    respond(&context, WriteMode::Preview, ParsedBatch { key: None, ..batch }).await
+    if let Some(key) = batch.key.as_ref().filter(|_| batch.prefer.respond_async) {
+        stored_batches::check_key(&context, key, fingerprint_of(&batch.body)).await?;
+    }
+    respond(&context, WriteMode::Preview, batch).await
+}
+
+/// What the key of an asynchronous batch is bound to.
+fn fingerprint_of(body: &Bytes) -> [u8; 32] {
+    headers::fingerprint("POST", "/batch", "", body, None)
 }
 
 /// A batch as it was sent.

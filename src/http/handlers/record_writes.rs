@@ -52,7 +52,7 @@ pub(super) async fn parse_update<'c>(
     accept::require_json(context.headers())?;
     let (body_type, body) = body::read(context, PATCH_MEDIA_TYPES).await?;
     let patch = representation.parse_patch(&id, body_type, &body)?;
-    let headers = write_request::parse_headers(context, mode)?;
+    let headers = write_request::parse_headers(context, Action::Update, mode)?;
     require_conditions(system, Action::Update, &headers, mode)?;
     let patch = write_request::validate_patch(patch, system, &id)?;
     if patch.has_test() && !context.can_read(system.name.as_str())? {
@@ -99,7 +99,7 @@ pub(super) fn parse_delete<'c>(
     let system = context.authorize_system(Action::Delete)?;
     let id = representation.record_id(system, &context.path_param("id")?)?;
     accept::require_json(context.headers())?;
-    let headers = write_request::parse_headers(context, mode)?;
+    let headers = write_request::parse_headers(context, Action::Delete, mode)?;
     require_conditions(system, Action::Delete, &headers, mode)?;
     Ok((system, write_request::build_command(context, system, headers, WriteOp::Delete { id }, b"")))
 }
@@ -132,7 +132,7 @@ pub(super) async fn parse_create<'c>(
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = body::parse_json(&body)?;
-    let headers = write_request::parse_headers(context, mode)?;
+    let headers = write_request::parse_headers(context, Action::Create, mode)?;
     require_conditions(system, Action::Create, &headers, mode)?;
     let NewRecord { collection, fields, rejected } = representation.parse_new_record(value, system)?;
     write_request::check_collection_precondition(&headers)?;

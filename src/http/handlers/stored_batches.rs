@@ -8,7 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderValue, LOCATION, RETRY_AFTER};
 use tokio::time::Instant;
 
-use crate::access::Permission;
+use crate::access::{Permission, Principal};
 use crate::http::batch::head::{self, BatchHead, BatchState};
 use crate::http::batch::outcome::Summary;
 use crate::http::batch::repeat::find_unfinished;
@@ -23,7 +23,7 @@ use crate::http::openapi::{BatchListParams, BatchPath, BatchPhase, StoredBatch};
 use crate::http::query::QueryParams;
 use crate::http::response::{self, ReadPreconditions};
 use crate::http::state::SharedApiState;
-use crate::journal::{BatchRow, IdempotencyClaim, JournalError};
+use crate::journal::{BatchRow, IdempotencyClaim, IdempotencyState, JournalError};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::JsonObjectWriter;
 
@@ -59,12 +59,7 @@ pub(super) struct AsyncBatch {
 pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>, batch: AsyncBatch) -> HandlerResult {
     let AsyncBatch { key, fingerprint, systems, raw, memory, wait } = batch;
     let caller = context.caller()?.clone();
-    let claim = key.as_ref().map(|key| IdempotencyClaim {
-        caller: caller.name().0.to_string(),
-        key: [KEY_PREFIX, key].concat(),
-        fingerprint,
-        is_of_stored_batch: true,
-    });
+    let claim = key.as_ref().map(|key| claim_of(&caller, key, fingerprint));
     let repeats = match &claim {
         Some(claim) => context.read_journal(find_unfinished(context.gateway().journal(), claim)).await?,
         None => None,
@@ -114,6 +109,23 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
     Ok(shown)
 }
 
+fn claim_of(caller: &Principal, key: &str, fingerprint: [u8; 32]) -> IdempotencyClaim {
+    let (caller, key) = (caller.name().0.to_string(), [KEY_PREFIX, key].concat());
+    IdempotencyClaim { caller, key, fingerprint, is_of_stored_batch: true }
+}
+
+/// Whether a batch could be stored under a key, as its preview asks.
+///
+/// # Errors
+/// 422 for another batch's key.
+pub(super) async fn check_key(context: &RequestContext, key: &str, fingerprint: [u8; 32]) -> Result<(), Problem> {
+    let claim = claim_of(context.caller()?, key, fingerprint);
+    match context.read_journal(context.gateway().journal().lookup_idempotency_key(&claim)).await? {
+        Some(IdempotencyState::Mismatch) => Err(key_reused()),
+        _ => Ok(()),
+    }
+}
+
 /// The 202 with the batch as it is now.
 async fn read_accepted(context: &RequestContext, id: &str) -> HandlerResult {
     respond_accepted(context, &find(context, id).await?).await
@@ -156,7 +168,7 @@ async fn wait_for_end(
 fn perhaps_stored(id: &str) -> Problem {
     let detail = format!(
         "the store has not confirmed that it holds the batch. GET /batches/{id} shows it if it is there, and then it \
-         runs. Sent again with an Idempotency-Key it repeats no write."
+         runs. Sent again with its Idempotency-Key it repeats no write; without one it may."
     );
     ProblemKind::OutcomeUnknown.with_detail(detail).batch(id)
 }

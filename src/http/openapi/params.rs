@@ -276,7 +276,8 @@ pub(crate) struct IfMatch {
 pub(crate) struct BatchHeaderParams {
     /// Makes repeating this batch safe: every write item without a key of its own has this key with
     /// its id, and a repetition runs only the items that have no stored response. With
-    /// `respond-async` a repetition is the first batch, however far it is.
+    /// `respond-async` a repetition is the first batch, unless that is over and has left something
+    /// to do: then a new batch does the rest.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,

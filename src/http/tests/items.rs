@@ -194,3 +194,68 @@ async fn any_of_300_random_requests_gets_the_same_response_as_an_item() {
     }
     assert!(statuses.len() >= 8, "{statuses:?}");
 }
+
+#[actix_web::test]
+async fn a_stream_is_never_silent_for_more_than_5_seconds() {
+    let api = TestApi::start().await;
+    let get = |id: &str| json!({"method": "GET", "path": format!("/records/crm/a:{id}")});
+    let batch = json!({"items": [get("slow"), get("b")]});
+    let request = batch_request(&batch).insert_header(("accept", "application/x-ndjson"));
+    tokio::time::pause();
+    let response = api.send(request).await;
+    let lines: Vec<Value> = response.body.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let kinds: Vec<&str> = lines
+        .iter()
+        .map(|line| ["progress", "summary", "id"].into_iter().find(|name| line.get(name).is_some()).expect("a line"))
+        .collect();
+    assert_eq!(kinds, ["id", "progress", "progress", "id", "summary"], "{lines:?}");
+    assert_eq!(lines[1]["progress"]["ok"], 1);
+}
+
+#[actix_web::test]
+async fn the_path_of_a_preview_names_no_record_in_a_batch_either() {
+    let draft = r#"{"collection":"a","fields":{"n":1}}"#;
+    for (method, path, body, status) in [
+        ("GET", "/records/crm/preview", "{}", 405),
+        ("PATCH", "/records/crm/preview", PATCH, 405),
+        ("DELETE", "/records/crm/preview", "{}", 405),
+        ("GET", "/records/crm/a:b/preview", "{}", 405),
+        ("POST", "/records/crm/preview", draft, 200),
+        ("POST", "/records/crm/a:b/preview", PATCH, 200),
+    ] {
+        let api = TestApi::start().await;
+        let request = admin_request(method, path).insert_header((IF_MATCH, "*"));
+        let request = request.insert_header((CONTENT_TYPE, "application/json")).set_payload(body);
+        let alone = api.send(request).await;
+        let (headers, body): (_, Value) = (json!({"If-Match": "*"}), serde_json::from_str(body).expect("JSON"));
+        let item = json!({"method": method, "path": path, "headers": headers, "body": body});
+        let response = api.send(batch_request(&json!({"items": [item]}))).await.json();
+        let item = &response["items"][0];
+        assert_eq!((alone.status, &item["status"]), (status, &json!(status)), "{method} {path}: {alone:?} {item}");
+        assert_eq!(alone.header("allow"), item["headers"]["allow"].as_str());
+        assert_eq!(alone.json()["calls"], item["body"]["calls"]);
+        assert_eq!(api.write_count(), 0);
+    }
+}
+
+#[actix_web::test]
+async fn a_body_nests_as_deep_in_a_batch_as_alone() {
+    for levels in 61..=67 {
+        let api = TestApi::start_with(|limits| limits.max_body = 1000).await;
+        let nested = format!("{}1{}", "[".repeat(levels - 2), "]".repeat(levels - 2));
+        let body = format!(r#"{{"fields":{{"n":{nested}}}}}"#);
+        let request = admin_request("PATCH", "/records/crm/a:b").insert_header((IF_MATCH, "*"));
+        let alone = api.send(request.insert_header((CONTENT_TYPE, "application/json")).set_payload(body.clone())).await;
+        let batch = format!(
+            r#"{{"items":[{{"method":"PATCH","path":"/records/crm/a:b","headers":{{"If-Match":"*"}},"body":{body}}}]}}"#
+        );
+        let item = api.send(batch_request(&json!({})).set_payload(batch)).await;
+        if levels <= 64 {
+            assert_eq!((alone.status, &item.json()["items"][0]["status"]), (204, &json!(204)), "{levels}: {item:?}");
+        } else {
+            let problems = (alone.problem(), item.problem());
+            assert_eq!(problems, ("malformed-request".to_owned(), "malformed-request".to_owned()), "{levels}");
+        }
+        assert_eq!(api.write_count(), usize::from(levels <= 64), "{levels}: the second one changes nothing");
+    }
+}

@@ -86,7 +86,8 @@ impl VendorModel for ScriptedVendor {
     }
 }
 
-/// The ids `…:missing` and `…:panic` name no record and a fault of the adapter.
+/// The ids `…:missing` and `…:panic` name no record and a fault of the adapter; the record `…:slow`
+/// takes 12 s to read.
 struct ScriptedAdapter {
     capabilities: Capabilities,
     vendor: Arc<ScriptedVendor>,
@@ -151,6 +152,9 @@ impl Adapter for ScriptedAdapter {
     }
     async fn read(&self, _: &dyn Transport, id: &RecordId) -> Result<VendorRecord, VendorError> {
         assert_ne!(id.key(), "panic", "a panic in a handler");
+        if id.key() == "slow" {
+            tokio::time::sleep(Duration::from_secs(12)).await;
+        }
         if id.key() == "missing" {
             return Err(VendorError::new(VendorErrorKind::NotFound));
         }

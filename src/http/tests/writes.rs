@@ -95,7 +95,7 @@ async fn a_write_command_carries_all_write_headers() {
     let response = api.respond_to(request, move |context| {
         let built = Arc::clone(&built);
         async move {
-            let headers = write_request::parse_headers(&context, write_request::WriteMode::Execute)?;
+            let headers = write_request::parse_headers(&context, Action::Update, write_request::WriteMode::Execute)?;
             let system = context.api().find_system("crm")?;
             let patch = crate::record::Patch::parse_merge_patch(&PATCH.into()).expect("a patch");
             let kind = WriteOp::Update { id: RecordId::new("a", "b"), patch };

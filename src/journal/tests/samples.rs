@@ -39,7 +39,7 @@ pub(super) fn intent_with_key(record: &str, key: &str) -> Intent {
     Intent { idempotency: Some(claim(key)), ..intent(record) }
 }
 
-pub(super) fn claim(key: &str) -> IdempotencyClaim {
+pub(in crate::journal) fn claim(key: &str) -> IdempotencyClaim {
     IdempotencyClaim { caller: "billing".into(), key: key.into(), fingerprint: [7; 32], is_of_stored_batch: false }
 }
 

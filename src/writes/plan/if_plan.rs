@@ -4,7 +4,7 @@
 use super::preconditions::read_and_check_preconditions;
 use crate::metrics::PlanOutcome;
 use crate::problem::Problem;
-use crate::record::{Action, PlanDigests, PlanKey, PlanPart, RecordId};
+use crate::record::{PlanDigests, PlanKey, PlanPart, RecordId};
 use crate::system::Guarantee;
 use crate::transport::VendorRequest;
 use crate::writes::problems::plan_changed;
@@ -82,11 +82,8 @@ pub(super) async fn check_if_plan(
     Err(plan_changed(system, differs))
 }
 
-/// How long a plan may be valid from now on. That of a create is its key as well and must not
-/// outlive what the key remembers, even if that was changed after the preview.
+/// How long a plan may be valid from now on. The store remembers some plans as it does keys, and
+/// none must outlive that, even if it was changed after the preview.
 pub(in crate::writes) fn max_ttl_ms(task: &WriteTask<'_>) -> u64 {
-    match task.command.op.action() {
-        Action::Create => task.services.journal.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX),
-        _ => u64::MAX,
-    }
+    task.services.journal.idempotency_ttl().as_millis().try_into().unwrap_or(u64::MAX)
 }

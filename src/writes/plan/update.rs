@@ -292,7 +292,10 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
         _ => None,
     };
     let request = WriteIntent::build_resendable_request(planned, guarantee);
+    // A version that a vendor counts is never the same again; a digest is, with the old values.
+    let claims_plan = task.command.plan_without_key().is_some() && matches!(plan.version, Version::Digest(_));
     WriteIntent {
+        claims_plan,
         etag_before: Some(plan.etag),
         etag_after,
         resendable_request: request.map(|request| request.share_members(plan.expected.members())),

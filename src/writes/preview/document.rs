@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::calls::PreviewCall;
+use crate::problem::ProblemKind;
 use crate::record::{Action, RawJson, Warning};
 use crate::system::Guarantee;
 
@@ -10,11 +11,12 @@ use crate::system::Guarantee;
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Preview {
     /// The tag of the plan: send it in `If-Plan` with the same request to make this very write.
+    /// Null if the request repeats an earlier one, by its `Idempotency-Key`.
     #[schema(example = "\"p.AAABnNVyY2x\"")]
-    pub plan: String,
-    /// Until when the plan is valid (RFC 3339).
+    pub plan: Option<String>,
+    /// Until when the plan is valid (RFC 3339); null without a plan.
     #[schema(example = "2026-11-21T10:30:30.123Z")]
-    pub expires_at: String,
+    pub expires_at: Option<String>,
     /// The kind of write.
     pub action: Action,
     /// The system's name.
@@ -23,13 +25,14 @@ pub struct Preview {
     /// The record's id; null for a create.
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub record: Option<String>,
-    /// The tag of the state that the write changes; null for a create.
+    /// The tag of the state that the write changes; null for a create and for a repetition.
     pub based_on: Option<String>,
     /// How concurrent writers would be excluded; null for a create.
     pub guarantee: Option<Guarantee>,
     /// When the vendor does the work.
     pub completion: PreviewCompletion,
-    /// Whether nothing would be sent, because the record has the new values already.
+    /// Whether nothing would be sent, because the record has the new values already or the request
+    /// is a repetition.
     pub changes_nothing: bool,
     /// The values that change, at most 1000 of them. A delete shows every member with its value.
     pub changes: Vec<PreviewChange>,
@@ -95,4 +98,18 @@ pub struct ExpectedResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub problem: Option<&'static str>,
+    /// Whether it is the stored response to the first request with this `Idempotency-Key`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub replayed: bool,
+}
+
+impl ExpectedResponse {
+    pub(super) fn success(status: u16) -> Self {
+        Self { status, problem: None, replayed: false }
+    }
+
+    pub(super) fn problem(problem: ProblemKind) -> Self {
+        Self { status: problem.spec().status, problem: Some(problem.as_str()), replayed: false }
+    }
 }

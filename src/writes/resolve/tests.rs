@@ -54,6 +54,7 @@ fn intent(guarantee: Guarantee, expected: ExpectedState) -> WriteIntent {
         has_if_plan: false,
         if_match_any: false,
         has_idempotency_key: false,
+        claims_plan: false,
         prefer: Prefer::default(),
         begun_ms: 0,
         deadline_ms: None,

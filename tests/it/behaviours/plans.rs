@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
+use actix_web::http::Method;
 use futures_util::future::{join, join_all};
+use records_gateway::app::sandbox::MODELS;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
 use super::previewing::plan;
-use crate::support::{TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with};
+use crate::history::create_postgres_database;
+use crate::support::{
+    BLUEDOLPHIN, MATRIX42, PRETECTUM, Request, TestEnv, VendorFixture, for_each_vendor, for_each_vendor_with,
+};
 
 for_each_vendor!(
     a_write_that_differs_from_its_plan_is_not_made,
@@ -20,6 +25,7 @@ for_each_vendor!(
     a_plan_for_any_state_is_bound_to_the_state_it_showed,
     plans_are_counted_and_marked_in_the_ledger,
     a_plan_is_part_of_what_a_key_stands_for,
+    a_plan_is_made_once_even_if_the_old_values_come_back,
 );
 for_each_vendor_with!(native: a_conflict_of_a_plan_for_any_state_is_not_tried_again,);
 
@@ -197,4 +203,90 @@ async fn a_plan_is_part_of_what_a_key_stands_for(fixture: &'static VendorFixture
     again.assert_status(fixture.patch_status);
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     request().send().await.assert_problem(422, "idempotency-key-reused");
+}
+
+async fn a_plan_is_made_once_even_if_the_old_values_come_back(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let (tag, before) = (env.current_etag(fixture.key).await, env.vendor_value(fixture.key).unwrap());
+    let request = || env.set_text(fixture.key, "*", "planned");
+    let planned = plan(&request().preview().send().await);
+    request().header("If-Plan", &planned).send().await.assert_status(fixture.patch_status);
+    (fixture.external_write)(&env.vendors, fixture.key, &before);
+    // Where the vendor has no versions, the state of the plan is back, too.
+    assert_eq!(env.current_etag(fixture.key).await == tag, !fixture.native);
+    let again = request().header("If-Plan", &planned).send().await;
+    let differs = again.assert_problem(409, "plan-changed").json()["differs"].clone();
+    assert!(differs.as_array().unwrap().contains(&json!("based_on")), "{differs}");
+    assert_eq!((env.vendor_value(fixture.key), env.write_call_count()), (Some(before), 0));
+    let next = plan(&request().preview().send().await);
+    request().header("If-Plan", &next).send().await.assert_status(fixture.patch_status);
+    assert_eq!((env.vendor_value(fixture.key).unwrap().as_str(), env.write_call_count()), ("planned", 1));
+}
+
+#[actix_web::test]
+async fn a_plan_whose_write_was_refused_can_be_made_again() {
+    let env = TestEnv::start(&BLUEDOLPHIN);
+    let request = || env.set_text(BLUEDOLPHIN.key, "*", "planned");
+    let planned = plan(&request().preview().send().await);
+    env.inject_once(CallKind::Update, InjectedFault::status(403));
+    let refused = request().header("If-Plan", &planned).send().await;
+    refused.assert_problem(403, "vendor-forbidden");
+    assert_ne!(env.vendor_value(BLUEDOLPHIN.key).unwrap(), "planned");
+    request().header("If-Plan", &planned).send().await.assert_status(200);
+    assert_eq!(env.vendor_value(BLUEDOLPHIN.key).unwrap(), "planned");
+}
+
+/// The parts that the problem names.
+async fn differs(request: Request, planned: &str) -> Value {
+    let response = request.header("If-Plan", planned).send().await;
+    response.assert_problem(409, "plan-changed").json()["differs"].clone()
+}
+
+#[actix_web::test]
+async fn every_part_in_which_a_write_differs_from_its_plan_is_named() {
+    // The caller and the expiry have tests of their own.
+    for fixture in [&PRETECTUM, &BLUEDOLPHIN] {
+        let env = TestEnv::start(fixture);
+        let planned = plan(&env.set_text(fixture.key, "*", "planned").preview().send().await);
+        let (other, parts) = if fixture.native {
+            (env.delete(fixture.key, "*"), json!(["calls", "guarantee"]))
+        } else {
+            // Nothing is lost by a change of the status.
+            (env.patch(fixture.key).if_match("*").fields(&json!({"status": "disabled"})), json!(["calls", "losses"]))
+        };
+        assert_eq!(differs(other, &planned).await, parts);
+        assert_eq!(differs(env.set_text(fixture.key, "*", "another"), &planned).await, json!(["calls"]));
+        assert_eq!(env.write_call_count(), 0);
+    }
+    let env = TestEnv::start_with(&MATRIX42, |config| config.text_of("models", MODELS));
+    let planned = plan(&env.set_text(MATRIX42.key, "*", "planned").preview().send().await);
+    let path = format!("/models/asset/itsm/{}", MATRIX42.key);
+    let previewed = env.request(Method::POST, &format!("{path}/preview")).if_match("*");
+    let previewed = previewed.fields(&json!({"name": "planned"})).send().await.assert_status(200).json();
+    let alone = env.patch(MATRIX42.key).if_match("*").fields(&json!({"Name": "planned"})).preview().send().await;
+    assert_eq!(previewed["calls"], alone.json()["calls"], "the vendor hears the same");
+    let through_model = env.request(Method::PATCH, &path).if_match("*").fields(&json!({"name": "planned"}));
+    assert_eq!(differs(through_model, &plan(&alone)).await, json!(["mapping"]));
+    (MATRIX42.external_touch)(&env.vendors, MATRIX42.key);
+    let moved = differs(env.set_text(MATRIX42.key, "*", "planned"), &planned).await;
+    assert!(moved.as_array().unwrap().contains(&json!("based_on")), "{moved}");
+    assert_eq!(env.write_call_count(), 0);
+}
+
+#[actix_web::test]
+async fn a_plan_of_another_replica_is_accepted_and_made_once() {
+    let Some(store) = std::thread::spawn(create_postgres_database).join().unwrap() else { return };
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| config.store("url", store));
+    let replica = env.start_replica();
+    let client = replica.client();
+    let before = env.vendor_value(BLUEDOLPHIN.key).unwrap();
+    let planned = plan(&env.set_text(BLUEDOLPHIN.key, "*", "planned").preview().send().await);
+    let at_replica = client.request(Method::PATCH, &BLUEDOLPHIN.path(BLUEDOLPHIN.key)).if_match("*").prefer("wait=5");
+    let at_replica = at_replica.header("Accept-Loss", &BLUEDOLPHIN.losses.join(", ")).header("If-Plan", &planned);
+    at_replica.fields(&BLUEDOLPHIN.text_patch("planned")).send().await.assert_status(200);
+    assert_eq!(env.vendor_value(BLUEDOLPHIN.key).unwrap(), "planned");
+    (BLUEDOLPHIN.external_write)(&env.vendors, BLUEDOLPHIN.key, &before);
+    let parts = differs(env.set_text(BLUEDOLPHIN.key, "*", "planned"), &planned).await;
+    assert_eq!((parts, env.vendor_value(BLUEDOLPHIN.key)), (json!(["based_on"]), Some(before)));
+    assert!(replica.stop().await);
 }

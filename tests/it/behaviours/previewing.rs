@@ -18,6 +18,8 @@ for_each_vendor!(
     what_stops_the_write_stops_its_preview_with_the_same_problem,
     a_preview_shows_no_secret,
     an_operation_that_runs_is_shown_instead_of_refused,
+    a_preview_of_a_repetition_shows_the_response_that_is_replayed,
+    a_preview_of_what_still_runs_says_so,
 );
 
 pub(super) fn plan(response: &TestResponse) -> String {
@@ -231,6 +233,54 @@ async fn an_operation_that_runs_is_shown_instead_of_refused(fixture: &'static Ve
     env.faults().release();
 }
 
+async fn a_preview_of_a_repetition_shows_the_response_that_is_replayed(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let tag = env.current_etag(fixture.key).await;
+    let patch = |text: &str| env.set_text(fixture.key, &tag, text).idempotency_key("patch");
+    let create = |text: &str| env.create(text).idempotency_key("create");
+    let unchanged = || env.set_text(fixture.key, "*", "once").idempotency_key("unchanged");
+    let mut firsts = Vec::new();
+    for request in [patch("once"), create("created"), unchanged()] {
+        firsts.push(request.send().await.status);
+    }
+    assert_eq!(firsts, [fixture.patch_status, 201, 204]);
+    let stale = env.set_text(fixture.key, &tag, "late").idempotency_key("new");
+    env.forget_calls();
+    // By now the tag is stale, and another record has these values: the write would not look.
+    for (request, status) in [patch("once"), create("created"), unchanged()].into_iter().zip(firsts) {
+        let shown = request.clone().preview().send().await.assert_status(200).json();
+        assert_eq!(shown["would"], json!({"status": status, "replayed": true}), "{shown}");
+        assert_eq!((&shown["plan"], &shown["calls"], &shown["changes"]), (&Value::Null, &json!([]), &json!([])));
+        let again = request.send().await;
+        assert_eq!((again.status, again.header("idempotency-replayed")), (status, Some("true")));
+    }
+    let delete = env.delete(fixture.key, &tag).idempotency_key("patch");
+    for other in [patch("another"), create("another"), delete] {
+        other.clone().preview().send().await.assert_problem(422, "idempotency-key-reused");
+        other.send().await.assert_problem(422, "idempotency-key-reused");
+    }
+    env.assert_nothing_sent();
+    stale.preview().send().await.assert_problem(412, "precondition-failed");
+}
+
+async fn a_preview_of_what_still_runs_says_so(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
+    let request = || env.set_text(fixture.key, "*", "slow").idempotency_key("k");
+    let others = async {
+        env.wait_for_calls(CallKind::Update, 1).await;
+        let shown = request().preview().send().await.assert_status(200).json();
+        assert_eq!(shown["would"], json!({"status": 409, "problem": "operation-in-progress"}), "{shown}");
+        request().send().await.assert_problem(409, "operation-in-progress");
+        env.faults().release();
+    };
+    let (first, ()) = futures_util::future::join(request().send(), others).await;
+    first.assert_status(fixture.patch_status);
+    let shown = request().preview().send().await.assert_status(200).json();
+    assert_eq!(shown["would"], json!({"status": fixture.patch_status, "replayed": true}));
+    assert_eq!(env.call_count(CallKind::Update), 1);
+}
+
 #[actix_web::test]
 async fn losses_are_shown_with_whether_they_are_accepted() {
     let env = TestEnv::start(&BLUEDOLPHIN);
@@ -274,6 +324,11 @@ async fn only_post_is_taken_at_a_preview_and_only_known_actions() {
     preview("action=update").send().await.assert_status(200);
     preview("action=create").send().await.assert_problem(400, "malformed-request");
     preview("other=1").send().await.assert_problem(400, "malformed-request");
+    for action in ["delete", "create", "update"] {
+        let create = env.request(Method::POST, &format!("/records/crm/preview?action={action}"));
+        let create = create.json(&json!({"collection": PRETECTUM.collection(), "fields": {"Last Name": "x"}}));
+        create.send().await.assert_problem(400, "malformed-request");
+    }
     assert_eq!(env.write_call_count(), 0);
 }
 

@@ -60,6 +60,11 @@ impl TestEnv {
         self.server.start_second_gateway()
     }
 
+    /// A replica: another gateway in front of the same vendors, on the same PostgreSQL store.
+    pub(crate) fn start_replica(&self) -> TestGateway {
+        self.server.start_replica()
+    }
+
     /// Stops the gateway and starts another on the same store.
     pub(crate) async fn restart(&mut self) {
         self.server.restart().await;

@@ -80,6 +80,11 @@ impl TestServer {
         TestGateway::start(&self.config.clone().sqlite(&self.folder.path().join("second.db")))
     }
 
+    /// A replica: another gateway in front of the same vendors, on the same PostgreSQL store.
+    pub(crate) fn start_replica(&self) -> TestGateway {
+        TestGateway::start(&self.config)
+    }
+
     /// Stops the gateway and starts another on the same store.
     pub(crate) async fn restart(&mut self) {
         self.gateway.take().unwrap().stop().await;
