@@ -94,20 +94,20 @@ mod tests {
     use super::*;
     use crate::models::tests::customer;
 
-    fn translate(pointer: &str, detail: &str, rule: SchemaRule, limit: Option<Value>) -> (String, String) {
-        let error = FieldError::new(pointer, detail).rule(rule).limit(limit.as_ref());
+    fn translate(pointer: &str, detail: &str, rule: SchemaRule, limit: Option<&Value>) -> (String, String) {
+        let error = FieldError::new(pointer, detail).rule(rule).limit(limit);
         let translated = customer().translate_error(error, None);
         let [one] = translated.as_slice() else { panic!("{translated:?}") };
         (one.pointer.clone(), one.detail.clone())
     }
 
     #[test]
-    fn a_rule_of_the_vendor_is_told_in_the_models_values() {
+    fn a_rule_of_the_vendor_names_the_models_values() {
         let choices = json!(["Standard", "Premium", "Other"]);
         let detail = format!("must be one of {choices}");
-        let tier = translate("/fields/Status", &detail, SchemaRule::Enum, Some(choices));
+        let tier = translate("/fields/Status", &detail, SchemaRule::Enum, Some(&choices));
         assert_eq!(tier, ("/fields/tier".into(), "must be one of \"basic\", \"gold\"".into()));
-        let credit = translate("/fields/Credit Limit", "must be at most 450", SchemaRule::Range, Some(json!(450)));
+        let credit = translate("/fields/Credit Limit", "must be at most 450", SchemaRule::Range, Some(&json!(450)));
         assert_eq!(credit, ("/fields/credit".into(), "must be at most 4.5".into()));
     }
 
@@ -115,7 +115,7 @@ mod tests {
     fn a_rule_that_the_map_cannot_translate_is_one_of_what_the_system_keeps() {
         let since = translate("/fields/Customer Since", "must match ^[0-9]", SchemaRule::Format, None);
         assert_eq!(since, ("/fields/since".into(), "as crm keeps it: must match ^[0-9]".into()));
-        let tier = translate("/fields/Status", "must be one of [7]", SchemaRule::Enum, Some(json!([7])));
+        let tier = translate("/fields/Status", "must be one of [7]", SchemaRule::Enum, Some(&json!([7])));
         assert_eq!(tier.1, "as crm keeps it: must be one of [7]");
         let required = translate("/fields/Status", "is required", SchemaRule::Required, None);
         assert_eq!(required.1, "is required");

@@ -18,9 +18,10 @@ use super::System;
 use crate::record::{RecordId, VendorError, VendorErrorKind, VendorRecord};
 use crate::transport::Transport;
 
-/// A scan begins when no read has joined it for so long, and at most so long after the first.
+/// A scan begins when no item runs that could still join it, which is seen after so long, or so
+/// long after the first read.
 const GATHER_PAUSE: Duration = Duration::from_millis(10);
-const MAX_GATHER: Duration = Duration::from_millis(100);
+const MAX_GATHER: Duration = Duration::from_secs(1);
 
 type ReadResult = Result<VendorRecord, VendorError>;
 
@@ -51,6 +52,8 @@ struct Group {
 pub struct SharedReads {
     groups: RefCell<HashMap<(String, String), Group>>,
     /// How many items run at once. One that waits for a scan does not count.
+    concurrency: usize,
+    /// The slots that no item has.
     slots: Arc<Semaphore>,
 }
 
@@ -71,7 +74,7 @@ impl SharedReads {
     /// For a batch of which `concurrency` items run at once.
     #[must_use]
     pub fn new(concurrency: usize) -> Rc<Self> {
-        Rc::new(Self { groups: RefCell::default(), slots: Arc::new(Semaphore::new(concurrency)) })
+        Rc::new(Self { groups: RefCell::default(), concurrency, slots: Arc::new(Semaphore::new(concurrency)) })
     }
 
     /// Waits until one more item may run.
@@ -192,18 +195,15 @@ impl Lead {
         }
     }
 
-    /// Waits for the reads that are about to join.
+    /// Waits for the reads that may be about to join.
     async fn gather(&self) {
         let until = Instant::now() + MAX_GATHER;
-        let count = || self.reads.groups.borrow().get(&self.key).map_or(0, |group| group.waiting.len());
-        let mut before = count();
-        while before > 0 && Instant::now() < until {
+        loop {
             sleep(GATHER_PAUSE).await;
-            let now = count();
-            if now == before {
+            let has_running = self.reads.slots.available_permits() < self.reads.concurrency;
+            if !has_running || Instant::now() >= until {
                 return;
             }
-            before = now;
         }
     }
 }

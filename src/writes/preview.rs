@@ -29,8 +29,8 @@ use crate::vendors::{Completion, DataLoss, PlannedRequest};
 /// The most changes that a preview shows.
 const MAX_CHANGES: usize = 1000;
 
-/// Works a write out and shows it. `plan_ttl` is how long its plan is valid. A repetition of a write
-/// has no plan: it gets the response to the first request.
+/// Works a write out and shows it. `plan_ttl` is how long its plan is valid. A repetition of a
+/// write has no plan: it gets the response to the first request.
 ///
 /// # Errors
 /// What stops the write by its caller's fault, with the same problem.

@@ -69,7 +69,7 @@ async fn a_field_and_a_member_beside_its_value_are_written_together() {
 }
 
 #[actix_web::test]
-async fn what_a_vendor_refuses_is_told_in_the_models_words() {
+async fn what_a_vendor_refuses_is_named_in_the_models_words() {
     let models = r#"
         [models.thing.fields]
         name = { type = "string" }
@@ -112,4 +112,17 @@ async fn what_a_vendor_refuses_is_told_in_the_models_words() {
     let status = refused(Method::PATCH, &definition, json!({ "name": "N", "active": false })).await;
     assert_eq!(places(&status), ["\"/fields/active\""], "{status}");
     assert!(!status[0]["detail"].as_str().expect("a detail").contains("status"), "{status}");
+}
+
+#[actix_web::test]
+async fn a_doubtful_value_of_a_field_has_one_verdict_in_every_form_of_patch() {
+    let server = TestServer::start_with(|config| config.text_of("models", MODELS));
+    let client = server.client();
+    let ada = format!("/models/contact/crm/{}", pretectum::ADA_ID);
+    let request = || client.request(Method::PATCH, &ada).if_match("*");
+    let json_patch = json!([{ "op": "replace", "path": "/fields/email", "value": "a@b" }]);
+    for patch in [request().json_patch(&json_patch), request().fields(&json!({ "email": "a@c", "tier": "gold" }))] {
+        let warnings = patch.send().await.assert_status(200).json()["warnings"].clone();
+        assert_eq!((&warnings[0]["code"], &warnings[0]["pointer"]), (&json!("invalid-field"), &json!("/fields/email")));
+    }
 }

@@ -25,8 +25,8 @@ fn read_file(path: &str) -> String {
 
 /// The rows of the table below a heading, without the head of the table.
 fn table_rows(document: &str, heading: &str) -> Vec<String> {
-    let section = document.lines().skip_while(|line| *line != heading).skip(1);
-    let section = section.take_while(|line| !line.starts_with('#'));
+    let section =
+        document.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.starts_with('#'));
     section.filter(|line| line.starts_with("| ")).skip(1).map(str::to_owned).collect()
 }
 
@@ -226,13 +226,9 @@ fn split_command(command: &str) -> Vec<String> {
 /// Sends what a `curl` command sends.
 async fn send_command(gateway: &TestEnv, command: &str) -> TestResponse {
     let words = split_command(command);
-    let after = |option: &str| {
-        words
-            .iter()
-            .zip(words.iter().skip(1))
-            .filter(|(word, _)| *word == option)
-            .map(|(_, value)| value.as_str())
-            .collect::<Vec<_>>()
+    let after = |option: &str| -> Vec<&str> {
+        let pairs = words.iter().zip(words.iter().skip(1));
+        pairs.filter(|(word, _)| *word == option).map(|(_, value)| value.as_str()).collect()
     };
     let method = after("-X").first().map_or(Method::GET, |method| method.parse().unwrap());
     // The second is the port of the guide to models.

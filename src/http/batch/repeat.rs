@@ -25,8 +25,8 @@ pub(in crate::http) async fn find_unfinished(
 ) -> Result<Option<OperationId>, JournalError> {
     let Some(first) = journal.claiming_operation(&claim.caller, &claim.key).await? else { return Ok(None) };
     let head = journal.batch_rows(first.as_str(), BatchRow::HEAD, 1).await?;
-    let goes_on = |row: &BatchRow| row.status == BatchRow::OPEN || parse_state(row.response.as_deref()).is_cancelled;
-    if head.iter().any(goes_on) {
+    let is_final = |row: &BatchRow| row.status == BatchRow::OPEN || parse_state(row.response.as_deref()).is_cancelled;
+    if head.iter().any(is_final) {
         return Ok(None);
     }
     let summary = Summary::of_stored(&journal.batch_counts(first.as_str()).await?, true);

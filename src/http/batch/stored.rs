@@ -169,10 +169,10 @@ async fn run(
     _guard: Option<RunGuard>,
 ) {
     let loaded = async {
-        match adopt_outcomes(&journal, &id, &lease).await? {
-            true => RunningBatch::load(&shared, &journal, &id, memory).await.map(Some),
-            false => Ok(None),
+        if adopt_outcomes(&journal, &id, &lease).await? {
+            return RunningBatch::load(&shared, &journal, &id, memory).await.map(Some);
         }
+        Ok(None)
     };
     match loaded.await {
         Ok(Some(Some(mut batch))) => {

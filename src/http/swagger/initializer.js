@@ -1,5 +1,5 @@
 // Starts Swagger UI with the general document, or with that of the system in `?system=`. Only
-// callers read the document of a system: where they have keys, the page asks for one first. The key
+// callers read the document of a system: where they have keys, the page shows a field for one first. The key
 // is the console's: it stays in this tab and is sent to this gateway only.
 
 window.onload = () => {
@@ -32,7 +32,7 @@ window.onload = () => {
     });
   }
 
-  /** Starts, or asks for the key of a caller who may read the document. */
+  /** Starts, or shows a field for the key of a caller who may read the document. */
   async function startWithKey() {
     const options = { headers: { Accept: 'application/json', ...authorization() }, credentials: 'omit', cache: 'no-store' };
     // Swagger UI shows every other failure.

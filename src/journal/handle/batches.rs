@@ -105,8 +105,8 @@ impl Journal {
     }
 
     /// Which of these idempotency keys of a caller are claimed, and by which operation; a key that
-    /// has expired may be among them. A key is claimed from the intent of its write on, or by the response of one that changed nothing:
-    /// that one has no operation ([`OperationId::none`]).
+    /// has expired may be among them. A key is claimed from the intent of its write on, or by the
+    /// response of one that changed nothing: that one has no operation ([`OperationId::none`]).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

@@ -46,7 +46,8 @@ async fn main() {
     let problem: Value = serde_json::from_str(&stale.content).expect("a problem");
     assert!(stale.entity.is_some() && problem["type"] == "/problems/precondition-failed", "{problem}");
 
-    // The generator takes the first type of a body alone; the client's transport sends a JSON Patch all the same.
+    // The generator takes the first type of a body alone; the client's transport sends a JSON Patch
+    // all the same.
     let operations = json!([{ "op": "replace", "path": "/fields/Description", "value": "Facilities, by a JSON Patch" }]);
     let request = configuration.client.patch(format!("{base}/records/{SYSTEM}/{ID}")).header("If-Match", "*");
     let request = request.header("Content-Type", "application/json-patch+json").body(operations.to_string());
