@@ -303,5 +303,6 @@ async fn twenty_deletes_in_a_dataset_of_1208_records_cost_one_scan() {
     let response = batch(&env, &json!({"items": deletes})).send().await;
     assert_eq!(response.assert_status(200).json()["summary"]["ok"], 20, "{response:?}");
     assert_eq!((env.call_count(CallKind::Delete), env.record_count()), (20, 1188));
-    assert_eq!(env.call_count(CallKind::List), 13, "pages of one scan: {:?}", env.requests());
+    // A scan ends with the last record that is looked for.
+    assert!(env.call_count(CallKind::List) <= 1208_usize.div_ceil(100), "{:?}", env.requests());
 }
