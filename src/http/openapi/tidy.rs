@@ -63,9 +63,10 @@ fn describe_json_patch(document: &mut Value) {
     }
     if let Some(Value::Object(operation)) = schemas.get_mut("PatchOperation") {
         let is_one_of = |names: &[&str]| json!({ "properties": { "op": { "enum": names } } });
+        let needs = |member: &str| json!({ "properties": { (member): true }, "required": [member] });
         operation.insert("if".to_owned(), is_one_of(&["add", "replace", "test"]));
-        operation.insert("then".to_owned(), json!({ "required": ["value"] }));
-        let moves = json!({ "if": is_one_of(&["move", "copy"]), "then": { "required": ["from"] } });
+        operation.insert("then".to_owned(), needs("value"));
+        let moves = json!({ "if": is_one_of(&["move", "copy"]), "then": needs("from") });
         operation.insert("else".to_owned(), moves);
     }
 }
