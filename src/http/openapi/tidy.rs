@@ -63,7 +63,7 @@ fn describe_json_patch(document: &mut Value) {
     }
     if let Some(Value::Object(operation)) = schemas.get_mut("PatchOperation") {
         let is_one_of = |names: &[&str]| json!({ "properties": { "op": { "enum": names } } });
-        let needs = |member: &str| json!({ "properties": { (member): true }, "required": [member] });
+        let needs = |member: &str| json!({ "required": [member] });
         operation.insert("if".to_owned(), is_one_of(&["add", "replace", "test"]));
         operation.insert("then".to_owned(), needs("value"));
         let moves = json!({ "if": is_one_of(&["move", "copy"]), "then": needs("from") });
