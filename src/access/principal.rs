@@ -77,12 +77,12 @@ impl Principal {
         self.quota.as_ref().map(CallerQuota::admit).transpose()
     }
 
-    /// The same for an item that is in flight in the place of its batch.
+    /// The same for an item that is in flight instead of its batch.
     ///
     /// # Errors
     /// The rate that it would exceed.
-    pub fn admit_in_place(&self) -> Result<Option<AdmittedRequest>, QuotaExceeded> {
-        self.quota.as_ref().map(CallerQuota::admit_in_place).transpose()
+    pub fn admit_within_batch(&self) -> Result<Option<AdmittedRequest>, QuotaExceeded> {
+        self.quota.as_ref().map(CallerQuota::admit_within_batch).transpose()
     }
 
     /// The same caller without any permission.

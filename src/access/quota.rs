@@ -57,16 +57,16 @@ struct Rate {
 }
 
 /// A request that its caller's limits allow; it counts as in flight until it is dropped, unless it
-/// is in the place of another.
+/// is an item that is in flight instead of its batch.
 #[must_use]
 #[derive(Debug)]
 pub struct AdmittedRequest {
     quota: Arc<CallerQuota>,
     usage: Option<RateUsage>,
-    /// Whether it is in flight by itself.
-    has_place: AtomicBool,
-    /// Whether a part of it counts against the rate in its place.
-    has_lent_rate: AtomicBool,
+    /// Whether it is one of its caller's requests in flight.
+    counts_in_flight: AtomicBool,
+    /// For a batch: whether an item counts against the rate instead of the batch itself.
+    has_counted_item: AtomicBool,
 }
 
 /// What is left of a rate.
@@ -122,7 +122,7 @@ impl CallerQuota {
     /// The limit that it would exceed.
     pub fn admit(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        // Dropping it gives the place back.
+        // Dropping it ends the count in flight.
         let mut admitted = AdmittedRequest::new(self, None, true);
         if self.limits.in_flight > 0 && before >= self.limits.in_flight {
             return Err(QuotaExceeded { policy: QuotaPolicy::InFlight, retry_after: IN_FLIGHT_RETRY });
@@ -155,33 +155,33 @@ impl CallerQuota {
         self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one request that is in flight in the place of another: an item in that of its batch.
+    /// Counts an item of a batch that is in flight instead of its batch, so that only its rate counts.
     ///
     /// # Errors
     /// The rate that it would exceed.
-    pub fn admit_in_place(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
+    pub fn admit_within_batch(self: &Arc<Self>) -> Result<AdmittedRequest, QuotaExceeded> {
         let usage = self.rate.as_ref().map(Rate::check).transpose()?;
         Ok(AdmittedRequest::new(self, usage, false))
     }
 }
 
 impl AdmittedRequest {
-    fn new(quota: &Arc<CallerQuota>, usage: Option<RateUsage>, has_place: bool) -> Self {
-        let (has_place, has_lent_rate) = (AtomicBool::new(has_place), AtomicBool::new(false));
-        Self { quota: Arc::clone(quota), usage, has_place, has_lent_rate }
+    fn new(quota: &Arc<CallerQuota>, usage: Option<RateUsage>, counts_in_flight: bool) -> Self {
+        let (counts_in_flight, has_counted_item) = (AtomicBool::new(counts_in_flight), AtomicBool::new(false));
+        Self { quota: Arc::clone(quota), usage, counts_in_flight, has_counted_item }
     }
 
-    /// The first item of a batch, which counts in the place of the batch itself: a batch counts as
-    /// many requests as it has items. `None` for the later ones.
+    /// Counts the first item of a batch, which costs nothing more than the batch itself: a batch
+    /// counts as many requests as it has items. `None` for the later ones.
     #[must_use]
-    pub fn first_item(&self) -> Option<Self> {
-        let is_first = !self.has_lent_rate.swap(true, Ordering::Relaxed);
+    pub fn admit_first_item(&self) -> Option<Self> {
+        let is_first = !self.has_counted_item.swap(true, Ordering::Relaxed);
         is_first.then(|| Self::new(&self.quota, self.usage, false))
     }
 
-    /// From now on the request is not in flight by itself: it only waits for others of its caller.
-    pub fn release_place(&self) {
-        if self.has_place.swap(false, Ordering::Relaxed) {
+    /// From now on the request does not count as in flight: it only waits for others of its caller.
+    pub fn release_in_flight(&self) {
+        if self.counts_in_flight.swap(false, Ordering::Relaxed) {
             self.quota.in_flight.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -195,7 +195,7 @@ impl AdmittedRequest {
 
 impl Drop for AdmittedRequest {
     fn drop(&mut self) {
-        self.release_place();
+        self.release_in_flight();
     }
 }
 

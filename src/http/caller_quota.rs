@@ -37,39 +37,39 @@ pub(super) fn admit(state: &RequestState) -> Result<(), Problem> {
     }
 }
 
-/// The place of a batch among its caller's requests in flight, lent to one of its items.
+/// One of its items is in flight instead of a batch until this is dropped.
 #[must_use]
-pub(super) struct LentPlace(Rc<RequestState>);
+pub(super) struct InFlightLoan(Rc<RequestState>);
 
-impl Drop for LentPlace {
+impl Drop for InFlightLoan {
     fn drop(&mut self) {
-        self.0.lends_place.set(false);
+        self.0.lends_in_flight.set(false);
     }
 }
 
-fn lend_place(batch: &Rc<RequestState>) -> Option<LentPlace> {
-    let is_free = batch.admitted().is_some() && !batch.lends_place.replace(true);
-    is_free.then(|| LentPlace(Rc::clone(batch)))
+fn lend_in_flight(batch: &Rc<RequestState>) -> Option<InFlightLoan> {
+    let is_free = batch.admitted().is_some() && !batch.lends_in_flight.replace(true);
+    is_free.then(|| InFlightLoan(Rc::clone(batch)))
 }
 
-/// Counts an item of a batch against its caller's limits. One item at a time is in flight in the
-/// place of its batch; the others wait for places of their own, and for a single request that was
-/// refused.
+/// Counts an item of a batch against its caller's limits. One item at a time is in flight instead of
+/// its batch; the others wait until they may be in flight besides it, and for a single request that
+/// was refused.
 ///
 /// # Errors
-/// 429: the rate, or no place before the item's deadline.
-pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<LentPlace>, Problem> {
+/// 429: the rate, or too many requests in flight until the item's deadline.
+pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<InFlightLoan>, Problem> {
     let Some(caller) = state.principal() else { return Ok(None) };
     let Some(quota) = caller.quota() else { return Ok(None) };
     loop {
-        let place = lend_place(batch);
-        let reserved = quota.reserved().filter(|_| place.is_none());
+        let loan = lend_in_flight(batch);
+        let reserved = quota.reserved().filter(|_| loan.is_none());
         let is_reserved = reserved.is_some();
         let admitted = match reserved {
             Some(exceeded) => Err(exceeded),
-            None if place.is_some() => match batch.admitted().and_then(AdmittedRequest::first_item) {
+            None if loan.is_some() => match batch.admitted().and_then(AdmittedRequest::admit_first_item) {
                 Some(first) => Ok(Some(first)),
-                None => caller.admit_in_place(),
+                None => caller.admit_within_batch(),
             },
             None => caller.admit(),
         };
@@ -78,7 +78,7 @@ pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -
                 if let Some(admitted) = admitted {
                     state.set_admitted(admitted);
                 }
-                return Ok(place);
+                return Ok(loan);
             }
             Err(exceeded) => {
                 let is_final = exceeded.policy == QuotaPolicy::Rate && !is_reserved;

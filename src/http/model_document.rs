@@ -54,7 +54,7 @@ pub(super) fn write(
         .serialized("etag", &etag);
     // A caller that may not read the record gets none of its fields, not even unset ones.
     let is_hidden = record.etag.is_none() && record.fields.is_empty() && !record.partial;
-    let document = (!is_hidden).then(|| Document::of(map, &record.fields));
+    let document = (!is_hidden).then(|| Document::new(map, &record.fields));
     object = object.object("fields", |fields| match &document {
         Some(document) => document.write_fields(fields, record.partial),
         None => fields,

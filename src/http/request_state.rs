@@ -54,8 +54,8 @@ pub(super) struct RequestState {
     principal: OnceCell<Arc<Principal>>,
     /// Counts the request as in flight, where its caller has limits.
     admitted: OnceCell<AdmittedRequest>,
-    /// Whether an item of this batch is in flight in its place.
-    pub(super) lends_place: Cell<bool>,
+    /// Whether an item of this batch is in flight instead of it.
+    pub(super) lends_in_flight: Cell<bool>,
     span: Cell<Option<RequestSpan>>,
 }
 
@@ -72,7 +72,7 @@ impl RequestState {
             target: OnceCell::new(),
             principal: OnceCell::new(),
             admitted: OnceCell::new(),
-            lends_place: Cell::new(false),
+            lends_in_flight: Cell::new(false),
             span: Cell::new(None),
         })
     }

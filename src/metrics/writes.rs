@@ -47,7 +47,7 @@ impl Metrics {
 
     /// Adds to the writes with an unknown outcome that this process reconciles; `by` may be
     /// negative.
-    pub fn unknown_writes_reconciled(&self, system: SystemIndex, by: i64) {
+    pub fn unknown_writes_reconciling(&self, system: SystemIndex, by: i64) {
         self.with_vendor_series(system, |vendor| vendor.unknown_writes.add_own(by));
     }
 

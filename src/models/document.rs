@@ -42,7 +42,7 @@ pub(super) struct DocumentMembers {
 impl<'r> Document<'r> {
     /// The document of a record's `fields`.
     #[must_use]
-    pub fn of(map: &'r SystemMap, record: &'r RawObject) -> Self {
+    pub fn new(map: &'r SystemMap, record: &'r RawObject) -> Self {
         let mut read: Vec<Option<Decoded<'r>>> = map.entries.iter().map(|_| None).collect();
         let mut rest = Vec::with_capacity(record.len());
         for (name, value) in record.iter() {

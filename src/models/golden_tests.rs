@@ -89,7 +89,7 @@ fn map_of(fields: &Map<String, Value>, choice: usize) -> Arc<SystemMap> {
         model: "golden".into(),
         system: SystemName::parse("golden").expect("a name"),
         collection: None,
-        index: MapIndex::of(entries.iter().map(|entry| (&entry.field, &entry.place)), &[]),
+        index: MapIndex::new(entries.iter().map(|entry| (&entry.field, &entry.place)), &[]),
         entries,
         missing: Vec::new(),
         together: Vec::new(),

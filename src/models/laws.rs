@@ -95,7 +95,7 @@ fn check_get_put(entry: &MapEntry, vendor: &Value) -> Result<(), String> {
 /// The whole document, sent back as a merge patch, changes nothing.
 pub(super) fn check_record(map: &Arc<SystemMap>, fields: &Map<String, Value>) -> Result<(), String> {
     let record = RawObject::from(fields);
-    let document = Document::of(map, &record);
+    let document = Document::new(map, &record);
     let body = JsonObjectWriter::new().object("fields", |object| document.write_fields(object, false));
     let body = body.object("vendor", |object| document.write_vendor(object)).finish();
     match apply(map, fields, &body) {

@@ -33,7 +33,7 @@ impl MapIndex {
     /// The index of a map with entries of these fields and places, which does not keep the fields
     /// `missing`.
     #[must_use]
-    pub fn of<'e>(entries: impl IntoIterator<Item = (&'e Field, &'e Place)>, missing: &[Field]) -> Self {
+    pub fn new<'e>(entries: impl IntoIterator<Item = (&'e Field, &'e Place)>, missing: &[Field]) -> Self {
         let mut by_member: HashMap<String, Vec<usize>> = HashMap::default();
         let mut fields = FieldGroup::default();
         for (index, (field, place)) in entries.into_iter().enumerate() {

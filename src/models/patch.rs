@@ -76,7 +76,7 @@ impl ModelPatch {
         etag: &str,
         reserved: &dyn Fn(&str) -> bool,
     ) -> Result<PatchedFields, PatchError> {
-        let document = Document::of(&self.map, &before.into()).into_members();
+        let document = Document::new(&self.map, &before.into()).into_members();
         match &self.change {
             Change::Merge(merge @ DocumentMerge { envelope, assignments, vendor, .. }) => {
                 merge.check_values()?;

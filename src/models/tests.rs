@@ -138,7 +138,7 @@ fn a_document_shows_fields_and_the_rest() {
         r#"{"Email":"g@e.x","Status":"Odd","Credit Limit":110,"City":"","Phone":null,"p":{"Cost":{"value":"1.10","locked":true}}}"#,
     );
     let (map, record) = (customer(), RawObject::from(&fields));
-    let document = Document::of(&map, &record);
+    let document = Document::new(&map, &record);
     assert_eq!(
         document.write_fields(JsonObjectWriter::new(), false).finish(),
         r#"{"email":"g@e.x","level":null,"since":null,"seen":null,"met":null,"credit":1.1,"cost":1.10,"visits":null,"newsletter":null,"address":{"city":null,"zip":null},"tags":null,"codes":null}"#

@@ -77,7 +77,7 @@ fn parse_condition(
         let pattern = field.value.get("pattern").and_then(Value::as_str).unwrap_or_default();
         return Err(form_error(format!("it must match {pattern}")));
     }
-    let (value, form) = (shown.unwrap_or(value), ValueForm::of(field));
+    let (value, form) = (shown.unwrap_or(value), ValueForm::for_field(field));
     let value = match value {
         Value::String(text) => Value::String(form.parse(&text).ok_or_else(|| {
             let format = field.value.get("format").and_then(Value::as_str).unwrap_or_default();

@@ -28,13 +28,13 @@ impl OperationId {
 
     /// The id that stands for no operation: the nil UUID (RFC 9562 §5.9).
     #[must_use]
-    pub fn none() -> Self {
+    pub fn nil() -> Self {
         Self(NIL.into())
     }
 
     /// Whether it stands for no operation.
     #[must_use]
-    pub fn is_none(&self) -> bool {
+    pub fn is_nil(&self) -> bool {
         &*self.0 == NIL
     }
 

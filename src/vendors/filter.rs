@@ -25,7 +25,7 @@ pub enum ValueForm {
 impl ValueForm {
     /// The form of a field's values.
     #[must_use]
-    pub fn of(field: &FieldSchema) -> Self {
+    pub fn for_field(field: &FieldSchema) -> Self {
         match field.value.get("format").and_then(Value::as_str) {
             Some("uuid") => Self::Guid,
             Some("date") => Self::Date,

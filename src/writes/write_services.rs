@@ -148,7 +148,7 @@ impl WriteServices {
         if write.response != ResponseState::Accepted {
             write.response = ResponseState::Unknown;
             if let Some(system) = self.system(&write.system) {
-                self.metrics.unknown_writes_reconciled(system.index, 1);
+                self.metrics.unknown_writes_reconciling(system.index, 1);
                 self.unknown_writes_changed.notify_one();
             }
         }
@@ -163,7 +163,7 @@ impl WriteServices {
             self.metrics.unknown_writes_ended(system.index, 1);
         }
         if write.response == ResponseState::Unknown {
-            self.metrics.unknown_writes_reconciled(system.index, -1);
+            self.metrics.unknown_writes_reconciling(system.index, -1);
         }
     }
 

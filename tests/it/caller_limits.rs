@@ -155,7 +155,7 @@ async fn a_stored_batch_keeps_to_its_callers_rate_and_ends() {
     let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});
     let batch = json!({"items": vec![get; 22]});
     let begun = Instant::now();
-    // The request that waits holds no place that its items need.
+    // The request that waits does not count against the limit that its items need.
     let request = gateway.request(Method::POST, "/batch").prefer("respond-async").prefer("wait=4").json(&batch);
     let response = authorized(request, "limited").send().await;
     let mut batch = response.json();

@@ -61,7 +61,7 @@ pub(super) fn read_map(
         model: Arc::clone(&model.name),
         system: config.name.clone(),
         collection,
-        index: MapIndex::of(mapped.iter().map(|entry| (&entry.field, &entry.place)), &missing),
+        index: MapIndex::new(mapped.iter().map(|entry| (&entry.field, &entry.place)), &missing),
         entries: mapped,
         missing,
         together: joined_places(model, &entries),

@@ -23,7 +23,7 @@ pub(super) async fn find_claimed(
     for (position, (item, key)) in items.iter().zip(keys).enumerate() {
         let Some(operation) = key.and_then(|key| claimed.get(&key)) else { continue };
         let mut record = None;
-        if item.record_of.is_some() && !operation.is_none() {
+        if item.record_of.is_some() && !operation.is_nil() {
             record = EarlierAttempt::record_of(journal.operation(operation).await?);
         }
         found.insert(position, EarlierAttempt { operation: None, record });

@@ -85,7 +85,7 @@ pub(super) async fn find_begun(
     let mut begun = HashMap::new();
     for OpenItem { position, name, key } in items {
         // An item that changed nothing is only replayed, like one that has not begun.
-        let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_none()) else { continue };
+        let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_nil()) else { continue };
         // A store that does not have the operation any more had it when the key was claimed.
         let found = journal.operation(operation).await?;
         if found.as_ref().is_none_or(|found| found.batch.as_deref() == Some(&*name)) {

@@ -91,7 +91,7 @@ pub(super) async fn begin(context: &RequestContext, shared: Arc<SharedApiState>,
     }
     // Its items are in flight by themselves.
     if let Some(admitted) = context.state().admitted() {
-        admitted.release_place();
+        admitted.release_in_flight();
     }
     let mut shown = match wait_for_end(context, &id, raw.len(), wait).await {
         Ok(Some(shown)) => shown,

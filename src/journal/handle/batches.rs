@@ -106,7 +106,7 @@ impl Journal {
 
     /// Which of these idempotency keys of a caller are claimed, and by which operation; a key that
     /// has expired may be among them. A key is claimed from the intent of its write on, or by the
-    /// response of one that changed nothing: that one has no operation ([`OperationId::none`]).
+    /// response of one that changed nothing: that one has no operation ([`OperationId::nil`]).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.

@@ -23,14 +23,14 @@ impl WriterState {
             && let Some(state) = row.state(claim, self.now_ms())
         {
             let is_own = is_retry
-                && row.operation.is_none()
+                && row.operation.is_nil()
                 && matches!(&state, IdempotencyState::Completed(stored) if stored == replay_json);
             return (!is_own).then_some(state);
         }
         let expires_ms = Some(self.now_ms().saturating_add(key_ttl.of_item(claim.is_of_stored_batch)));
         let row = IdempotencyRow {
             fingerprint: claim.fingerprint.to_vec(),
-            operation: OperationId::none(),
+            operation: OperationId::nil(),
             progress: KeyProgress { replay_json: Some(replay_json.to_owned()), interim: None, expires_ms },
         };
         self.keys.insert(key_id.clone(), row.clone());
