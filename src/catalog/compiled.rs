@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::certain_types::CertainTypes;
 use super::check;
-use super::doubts::Doubts;
 use super::formats::add_formats;
 use super::schema_purpose::SchemaPurpose;
+use super::strict_form::StrictForm;
 use crate::record::{FieldError, RawJson, RawObject, percent_encode, sha256};
 use crate::vendors::{FieldSchema, RecordSchema};
 
@@ -37,7 +37,7 @@ pub struct CollectionSchema {
 struct MemberValidator {
     certain: CertainTypes,
     validator: Validator,
-    doubts: Doubts,
+    strict_form: StrictForm,
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -59,8 +59,8 @@ impl CollectionSchema {
             .map(|field| {
                 let property = property_of(field, purpose);
                 let certain = CertainTypes::from_schema(&property);
-                let doubts = Doubts::of(&property);
-                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)?, doubts }))
+                let strict_form = StrictForm::for_schema(&property);
+                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)?, strict_form }))
             })
             .collect::<Result<_, String>>()?;
         Ok(Self {
@@ -101,9 +101,9 @@ impl CollectionSchema {
         self.schema.fields.iter().find(|field| field.name == name)
     }
 
-    /// Whether a text has the form that a field's values have: its pattern, where it has one.
+    /// Whether a text matches the pattern of a field, where it has one.
     #[must_use]
-    pub fn has_form(&self, field: &FieldSchema, value: &Value) -> bool {
+    pub fn matches_pattern(&self, field: &FieldSchema, value: &Value) -> bool {
         let pattern = field.value.get("pattern").filter(|_| value.is_string());
         let validator = pattern.and_then(|pattern| jsonschema::validator_for(&json!({ "pattern": pattern })).ok());
         validator.is_none_or(|validator| validator.is_valid(value))
@@ -137,14 +137,14 @@ impl CollectionSchema {
         }
     }
 
-    /// Whether a vendor may find a value wrong that fits: its form is unusual.
+    /// Whether a value that fits has an unusual form, so that a vendor may find it wrong.
     #[must_use]
-    pub fn has_doubts(&self, members: &RawObject) -> bool {
-        let is_doubtful = |(name, value): (&str, &RawJson)| {
+    pub fn has_unusual_form(&self, members: &RawObject) -> bool {
+        let is_unusual = |(name, value): (&str, &RawJson)| {
             let member = self.updatable.get(name);
-            member.is_some_and(|member| !member.certain.accepts(value) && member.doubts.concern(value))
+            member.is_some_and(|member| !member.certain.accepts(value) && member.strict_form.is_broken_by(value))
         };
-        members.iter().any(is_doubtful)
+        members.iter().any(is_unusual)
     }
 
     /// What is wrong with members that a patch sets, parsed.

@@ -8,10 +8,10 @@ mod cache_slot;
 mod certain_types;
 mod check;
 mod compiled;
-mod doubts;
 mod formats;
 mod reader;
 mod schema_purpose;
+mod strict_form;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

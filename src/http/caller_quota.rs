@@ -58,7 +58,10 @@ fn lend_in_flight(batch: &Rc<RequestState>) -> Option<InFlightLoan> {
 ///
 /// # Errors
 /// 429: the rate, or too many requests in flight until the item's deadline.
-pub(super) async fn admit_item(state: &RequestState, batch: &Rc<RequestState>) -> Result<Option<InFlightLoan>, Problem> {
+pub(super) async fn admit_item(
+    state: &RequestState,
+    batch: &Rc<RequestState>,
+) -> Result<Option<InFlightLoan>, Problem> {
     let Some(caller) = state.principal() else { return Ok(None) };
     let Some(quota) = caller.quota() else { return Ok(None) };
     loop {

@@ -26,6 +26,7 @@ mod html;
 mod item_request;
 mod middleware;
 mod model_document;
+mod model_translation;
 mod open_streams;
 mod openapi;
 mod process_info;

@@ -1,16 +1,16 @@
 //! The representation of a record that a path names: the record itself, or a model's document of
 //! it (contract 4.12). Handlers and the write pipeline are the same for both.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use actix_web::http::header::{HeaderMap, IF_MATCH};
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::context::RequestContext;
 use super::error::HandlerResult;
-use super::headers::{self, BodyType};
+use super::headers::BodyType;
 use super::model_document::{self, VendorPart};
+use super::model_translation;
 use super::query::{FILTER, QueryParams};
 use super::state::ApiState;
 use super::{response, write_request};
@@ -18,32 +18,32 @@ use crate::metrics::Metrics;
 use crate::models::{ModelPatch, SystemMap, document_etag, model_etag};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
-    EntityTag, FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, Precondition, RecordId,
-    percent_encode_id, sha256,
+    FieldError, JsonObjectWriter, ListCondition, Patch, PatchError, RecordId, percent_encode_id, sha256,
 };
-use crate::system::{RecordPage, RecordView, System, join_errors};
+use crate::system::{RecordPage, RecordView, System};
 use crate::writes::{Preview, SuccessBody, WriteCommand, WriteSuccess};
 
 /// How records are shown and changed.
 pub(super) enum Representation {
     /// As records.
     Record,
-    /// As documents of a model.
-    Model {
-        /// The map of the system.
-        map: Arc<SystemMap>,
-        /// The entries of the fields that the new record of the request has.
-        given: OnceLock<Vec<usize>>,
-    },
+    /// As documents of the model of this map.
+    Model(Arc<SystemMap>),
 }
 
-/// A record to be made.
-pub(super) struct NewRecord {
+/// A record to be made, from the body of its request.
+pub(super) struct ParsedCreate {
     pub(super) collection: String,
     pub(super) fields: Map<String, Value>,
     /// The errors of values that cannot be among the fields.
-    pub(super) rejected: Vec<FieldError>,
+    pub(super) rejected_values: Vec<FieldError>,
+    pub(super) given: GivenFields,
 }
+
+/// The fields of a model that a new record has, as entries of the map; none of a record that is in
+/// no model's words. An error above several fields is one of each that is given.
+#[derive(Default)]
+pub(super) struct GivenFields(Option<Vec<usize>>);
 
 impl Representation {
     /// The representation that the path of a request names.
@@ -70,22 +70,17 @@ impl Representation {
         }
         let model = api.models.find(name)?;
         if let Some(map) = model.map_of(system.name.as_str()) {
-            Ok(Self::of_map(map))
+            Ok(Self::Model(Arc::clone(map)))
         } else {
             let detail = format!("{} does not keep the model {}", system.name, model.name);
             Err(ProblemKind::NotFound.with_detail(detail))
         }
     }
 
-    /// Documents of a model.
-    pub(super) fn of_map(map: &Arc<SystemMap>) -> Self {
-        Self::Model { map: Arc::clone(map), given: OnceLock::new() }
-    }
-
     fn map(&self) -> Option<&Arc<SystemMap>> {
         match self {
             Self::Record => None,
-            Self::Model { map, .. } => Some(map),
+            Self::Model(map) => Some(map),
         }
     }
 
@@ -165,12 +160,12 @@ impl Representation {
     ///
     /// # Errors
     /// 422.
-    pub(super) fn parse_new_record(&self, value: Value, system: &System) -> Result<NewRecord, Problem> {
+    pub(super) fn parse_create(&self, value: Value, system: &System) -> Result<ParsedCreate, Problem> {
         let name = system.name.as_str();
-        let Self::Model { map, given } = self else {
+        let Self::Model(map) = self else {
             let (collection, fields) = write_request::parse_new_record(value, name)?;
             let collection = system.collection(collection.as_deref())?;
-            return Ok(NewRecord { collection, fields, rejected: Vec::new() });
+            return Ok(ParsedCreate { collection, fields, rejected_values: Vec::new(), given: GivenFields::default() });
         };
         let Value::Object(mut members) = value else { return Err(write_request::new_record_is_no_object()) };
         let vendor = members.shift_remove("vendor");
@@ -181,9 +176,8 @@ impl Representation {
         let (collection, fields) = write_request::parse_new_record(Value::Object(members), name)?;
         let collection = self.collection(system, collection.as_deref())?;
         let record = map.encode_new_record(&fields, vendor.as_ref());
-        // A request makes one record.
-        let _ = given.set(record.given);
-        Ok(NewRecord { collection, fields: record.fields, rejected: record.errors })
+        let given = GivenFields(Some(record.given));
+        Ok(ParsedCreate { collection, fields: record.fields, rejected_values: record.errors, given })
     }
 
     /// Binds a write in this representation to the record: its tags become the record's, and it is
@@ -194,8 +188,9 @@ impl Representation {
             key.fingerprint = sha256([&key.fingerprint[..], b"/models/", map.model.as_bytes()]);
         }
         command.mapping = self.model();
-        command.precondition = command.precondition.take().map(|given| to_record_tags(map, given));
-        command.if_none_match = command.if_none_match.take().map(|given| to_record_tags(map, given));
+        let to_record_tags = |given| model_translation::to_record_tags(map, given);
+        command.precondition = command.precondition.take().map(to_record_tags);
+        command.if_none_match = command.if_none_match.take().map(to_record_tags);
     }
 
     /// The tag of a record in this representation.
@@ -292,100 +287,37 @@ impl Representation {
     pub(super) fn translate_preview(&self, preview: &mut Preview) {
         let Some(map) = self.map() else { return };
         let id = preview.record.as_deref().and_then(to_record_id);
-        let to_model = |etag: &str| model_etag(map, id.as_ref()?, etag);
-        preview.based_on = preview.based_on.as_deref().and_then(to_model);
-        for change in &mut preview.changes {
-            model_document::translate_change(map, change);
-        }
-        for warning in &mut preview.warnings {
-            if let Some((pointer, _)) = map.translate(&warning.pointer) {
-                warning.pointer = pointer;
-            }
-            warning.onto = warning.onto.as_deref().and_then(to_model);
-            for pointer in &mut warning.moved {
-                if let Some((translated, _)) = map.translate(pointer) {
-                    *pointer = translated;
-                }
-            }
-        }
+        model_translation::translate_preview(map, id.as_ref(), preview);
     }
 
     /// The result of a handler, with its problem in the words of the representation.
     pub(super) fn translate(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
+        self.translate_create(context, &GivenFields::default(), result)
+    }
+
+    /// The same for the result of a create.
+    pub(super) fn translate_create(
+        &self,
+        context: &RequestContext,
+        given: &GivenFields,
+        result: HandlerResult,
+    ) -> HandlerResult {
         result.map_err(|mut error| {
-            self.translate_problem(context, &mut error.problem);
+            self.translate_create_problem(context, given, &mut error.problem);
             error
         })
     }
 
     /// A problem in the words of the representation.
     pub(super) fn translate_problem(&self, context: &RequestContext, problem: &mut Problem) {
-        if let Self::Model { map, given } = self {
-            let given = given.get().map(Vec::as_slice);
-            translate_errors(map, problem, given);
-            translate_problem(map, problem, self.id_of(context).as_ref(), context.headers());
-        }
+        self.translate_create_problem(context, &GivenFields::default(), problem);
     }
-}
 
-/// Translates what is wrong with the request into the words of a model.
-fn translate_errors(map: &SystemMap, problem: &mut Problem, given: Option<&[usize]>) {
-    let old_detail = join_errors(&problem.errors);
-    let errors = std::mem::take(&mut problem.errors).into_iter();
-    problem.errors = errors.flat_map(|error| map.translate_error(error, given)).collect();
-    // It may end with how many more errors there are.
-    let rest = problem.detail.strip_prefix(&old_detail).map(str::to_owned);
-    if let Some(rest) = rest.filter(|rest| rest.is_empty() || rest.starts_with("; and ")) {
-        problem.detail = join_errors(&problem.errors) + &rest;
+    fn translate_create_problem(&self, context: &RequestContext, given: &GivenFields, problem: &mut Problem) {
+        let Some(map) = self.map() else { return };
+        problem.translate_errors(|error| map.translate_error(error, given.0.as_deref()));
+        model_translation::translate_problem(map, problem, self.id_of(context).as_ref(), context.headers());
     }
-}
-
-/// Translates a problem into the words of a model.
-fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Option<&RecordId>, headers: &HeaderMap) {
-    for pointer in problem.changed.iter_mut().chain(&mut problem.overlap) {
-        if let Some((translated, _)) = map.translate(pointer) {
-            *pointer = translated;
-        }
-    }
-    problem.current_etag = problem.current_etag.as_deref().and_then(|etag| model_etag(map, id?, etag));
-    if problem.name == ProblemKind::PreconditionFailed
-        && let Ok(Some(Precondition::AnyOf(tags))) = headers::parse_precondition(headers, &IF_MATCH)
-        && let Some(detail) = foreign_tag(map, &tags)
-    {
-        problem.detail = detail;
-        problem.changed.clear();
-        problem.is_foreign_tag = true;
-    }
-}
-
-/// The precondition in tags of records. A tag of another representation becomes one that no record
-/// has.
-fn to_record_tags(map: &SystemMap, given: Precondition) -> Precondition {
-    let Precondition::AnyOf(tags) = &given else { return given };
-    let part = map.fingerprint.tag_part();
-    let to_record = |tag: &EntityTag| match tag.split_mapped() {
-        Some((record, of_map)) if of_map == part => record,
-        _ => EntityTag::from_header(false, "of-no-record"),
-    };
-    Precondition::AnyOf(tags.iter().map(to_record).collect())
-}
-
-/// Why none of these tags can match, where that is so because of the model.
-fn foreign_tag(map: &SystemMap, tags: &[EntityTag]) -> Option<String> {
-    let part = map.fingerprint.tag_part();
-    let is_own = |tag: &EntityTag| tag.split_mapped().is_some_and(|(_, of_map)| of_map == part);
-    if tags.iter().any(|tag| is_own(tag) || tag.to_header().starts_with("W/")) {
-        return None;
-    }
-    let whose = if tags.iter().any(|tag| tag.split_mapped().is_some()) {
-        "another model, or of a map that has changed since"
-    } else {
-        "no document of this model; a tag of /records is one of the record alone"
-    };
-    Some(format!(
-        "This is the tag of {whose}. Send the ETag of a GET of this record at /models/{}/{}.",
-        map.model, map.system
-    ))
 }
 
 /// The id of a record that callers see.

@@ -80,7 +80,7 @@ pub(super) fn validate_patch(
 
 /// The values of a patch that can never be sent, in whatever words they are given.
 pub(super) fn find_rejected_values(patch: &Patch, system: &System, id: &RecordId) -> Vec<FieldError> {
-    patch.rejected(&|name| system.adapter.is_reserved(id.collection(), name))
+    patch.rejected_values(&|name| system.adapter.is_reserved(id.collection(), name))
 }
 
 /// The idempotency key in the headers of a write: the caller's, or the plan of a create, which
@@ -131,7 +131,7 @@ pub(super) fn build_command(
         prefer,
         accept_loss: headers.accept_loss,
         require_native: headers.require_native,
-        rejected: Vec::new(),
+        rejected_values: Vec::new(),
         mapping: None,
         if_plan: headers.if_plan,
         idempotency,

@@ -291,7 +291,7 @@ impl MappedPatch for ModelPatch {
         }
     }
 
-    fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+    fn rejected_values(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
         match &self.change {
             Change::Merge(merge) if !merge.rejected.is_empty() => {
                 [merge.rejected.clone(), self.read_only_errors(merge, reserved)].concat()

@@ -7,6 +7,7 @@
 mod document;
 pub mod failure_log;
 mod from_vendor;
+mod joined_errors;
 #[cfg(test)]
 mod tests;
 

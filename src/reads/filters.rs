@@ -73,7 +73,7 @@ fn parse_condition(
     };
     // A text of the form of a write, such as a reference, in the form that records show.
     let shown = system.adapter.to_read_form(collection, name, &RawJson::from(&value)).and_then(|shown| shown.value());
-    if shown.is_none() && !schema.has_form(field, &value) {
+    if shown.is_none() && !schema.matches_pattern(field, &value) {
         let pattern = field.value.get("pattern").and_then(Value::as_str).unwrap_or_default();
         return Err(form_error(format!("it must match {pattern}")));
     }

@@ -168,9 +168,9 @@ impl Patch {
     /// wrong with a patch that has such values. Only a patch in other words than the record's has
     /// any: the vendor judges its own.
     #[must_use]
-    pub fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
+    pub fn rejected_values(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
         match self {
-            Self::Mapped(patch) => patch.rejected(reserved),
+            Self::Mapped(patch) => patch.rejected_values(reserved),
             Self::Merge(_) | Self::Json(_) => Vec::new(),
         }
     }

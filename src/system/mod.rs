@@ -37,9 +37,6 @@ pub fn tenant_fingerprint<'t>(parts: impl IntoIterator<Item = &'t str>) -> Strin
     const_hex::encode(sha256([parts.join("\n").as_bytes()]))
 }
 
-/// The most errors that one response lists; its detail says how many more there are.
-const MAX_ERRORS: usize = 100;
-
 /// A configured system.
 pub struct System {
     /// Its name.
@@ -135,14 +132,8 @@ impl System {
     }
 
     /// `rejected` for values that cannot be sent.
-    pub(crate) fn rejected_problem(&self, mut errors: Vec<FieldError>) -> Problem {
-        let hidden = errors.len().saturating_sub(MAX_ERRORS);
-        errors.truncate(MAX_ERRORS);
-        let mut detail = join_errors(&errors);
-        if hidden > 0 {
-            detail = format!("{detail}; and {hidden} more");
-        }
-        ProblemKind::Rejected.with_detail(detail).errors(errors).system(self.name.as_str())
+    pub(crate) fn rejected_problem(&self, errors: Vec<FieldError>) -> Problem {
+        Problem::of_first_errors(ProblemKind::Rejected, errors).system(self.name.as_str())
     }
 
     /// The ETag of a version of one of this system's records.
@@ -266,14 +257,4 @@ impl System {
         problem.losses = names;
         Err(problem)
     }
-}
-
-/// All errors in one text: `pointer: detail; pointer: detail`. An error of the whole body has no
-/// pointer.
-pub(crate) fn join_errors(errors: &[FieldError]) -> String {
-    let text = |error: &FieldError| match error.pointer.as_str() {
-        "" => error.detail.clone(),
-        pointer => format!("{pointer}: {}", error.detail),
-    };
-    errors.iter().map(text).collect::<Vec<_>>().join("; ")
 }

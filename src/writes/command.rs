@@ -144,7 +144,7 @@ pub struct WriteCommand {
     pub require_native: bool,
     /// Values that cannot be written in the record's form. The write is refused with these, and
     /// with what the schema finds besides.
-    pub rejected: Vec<FieldError>,
+    pub rejected_values: Vec<FieldError>,
     /// The model that the caller sees the record in, with the fingerprint of its map.
     pub mapping: Option<Arc<str>>,
     /// `If-Plan`.

@@ -14,21 +14,6 @@ use crate::record::{FieldChange, FieldError, RawObject, RecordId, SchemaRule, fi
 use crate::system::Validation;
 use crate::vendors::SchemaSource;
 
-/// How long this write waits for what helps to check it.
-pub(super) fn deadline_of_lookups(task: &WriteTask<'_>) -> Instant {
-    for_check(task.context.requester()).deadline
-}
-
-/// How this write is checked.
-fn effective_validation(task: &WriteTask<'_>) -> Validation {
-    match (task.system.policy.validate, task.command.prefer.handling) {
-        (Validation::Off, _) => Validation::Off,
-        (Validation::Refuse, Some(Handling::Lenient)) => Validation::Warn,
-        (Validation::Warn, Some(Handling::Strict)) => Validation::Refuse,
-        (configured, _) => configured,
-    }
-}
-
 /// Checks what the request alone shows: the adapter's own rules, which no preference lifts, and the
 /// schema.
 ///
@@ -38,29 +23,29 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
     let op = &task.command.op;
     let Some(collection) = collection_of(op) else { return Ok(()) };
     let by_adapter = find_adapter_errors(task);
-    if !task.command.rejected.is_empty() {
-        return Err(Box::pin(reject(task, collection, by_adapter)).await);
+    if !task.command.rejected_values.is_empty() {
+        return Err(Box::pin(combine_rejections(task, collection, by_adapter)).await);
     }
     let is_off = effective_validation(task) == Validation::Off;
     if is_off {
         task.schema.set_unchecked();
     }
     if is_off || task.system.catalog.source() == SchemaSource::None {
-        return refuse(task, by_adapter);
+        return refuse_if_wrong(task, by_adapter);
     }
     let requester = task.context.requester();
     let Ok(schema) = task.system.catalog.schema_for_check(collection, requester).await else {
         mark_unchecked(task);
-        return refuse(task, by_adapter);
+        return refuse_if_wrong(task, by_adapter);
     };
-    if by_adapter.is_empty() && find_errors(&schema, op).is_empty() {
-        if has_doubts(&schema, op) {
-            task.schema.set_doubtful();
+    if by_adapter.is_empty() && find_schema_errors(&schema, op).is_empty() {
+        if has_unusual_form(&schema, op) {
+            task.schema.set_unusual_form();
         }
         task.schema.set_schema(schema);
         return Ok(());
     }
-    Box::pin(check_again(task, collection, by_adapter)).await
+    Box::pin(recheck_with_fresh_schema(task, collection, by_adapter)).await
 }
 
 /// The collection whose schema a write must fit; a DELETE has no values.
@@ -69,6 +54,15 @@ fn collection_of(op: &WriteOp) -> Option<&str> {
         WriteOp::Update { id, .. } => Some(id.collection()),
         WriteOp::Create { collection, .. } => Some(collection),
         WriteOp::Delete { .. } => None,
+    }
+}
+
+/// What the vendor's protocol cannot express, or never accepts.
+fn find_adapter_errors(task: &WriteTask<'_>) -> Vec<FieldError> {
+    let adapter = &task.system.adapter;
+    match &task.command.op {
+        WriteOp::Create { fields, .. } => adapter.validate_create(fields),
+        op => adapter.validate_patch(&given_members(op)),
     }
 }
 
@@ -84,50 +78,82 @@ fn given_members(op: &WriteOp) -> RawObject {
     }
 }
 
-/// What the vendor's protocol cannot express, or never accepts.
-fn find_adapter_errors(task: &WriteTask<'_>) -> Vec<FieldError> {
-    let adapter = &task.system.adapter;
-    match &task.command.op {
-        WriteOp::Create { fields, .. } => adapter.validate_create(fields),
-        op => adapter.validate_patch(&given_members(op)),
+/// How this write is checked.
+fn effective_validation(task: &WriteTask<'_>) -> Validation {
+    match (task.system.policy.validate, task.command.prefer.handling) {
+        (Validation::Off, _) => Validation::Off,
+        (Validation::Refuse, Some(Handling::Lenient)) => Validation::Warn,
+        (Validation::Warn, Some(Handling::Strict)) => Validation::Refuse,
+        (configured, _) => configured,
     }
 }
 
-/// Whether the vendor may find a value wrong that fits the schema. The response to a create has the
-/// record that it made.
-fn has_doubts(schema: &CollectionSchema, op: &WriteOp) -> bool {
-    !matches!(op, WriteOp::Create { .. }) && schema.has_doubts(&given_members(op))
+/// The problem of a write with rejected values: these, and what the adapter and the schema find
+/// elsewhere.
+async fn combine_rejections(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Problem {
+    let mut errors = task.command.rejected_values.clone();
+    let rejected: Vec<String> = errors.iter().filter_map(record_pointer).collect();
+    let by_schema = find_beside_rejected(task, collection, &by_adapter).await.unwrap_or_default();
+    let mut found = merge_in_member_order(&task.command.op, by_schema, by_adapter);
+    found.retain(|error| rejected.iter().all(|pointer| !pointers_overlap(pointer, &error.pointer)));
+    count_broken_rules(task, &found);
+    errors.extend(found);
+    task.system.rejected_problem(errors)
 }
 
-fn mark_unchecked(task: &WriteTask<'_>) {
-    task.services.metrics.schema_unavailable(task.system.index);
-    task.schema.set_unchecked();
+/// What the schema finds in a write with rejected values; `None` if nothing is refused by it.
+async fn find_beside_rejected(
+    task: &WriteTask<'_>,
+    collection: &str,
+    by_adapter: &[FieldError],
+) -> Option<Vec<FieldError>> {
+    let op = &task.command.op;
+    let has_values = matches!(op, WriteOp::Create { .. }) || !given_members(op).is_empty();
+    let catalog = &task.system.catalog;
+    if !has_values || effective_validation(task) != Validation::Refuse || catalog.source() == SchemaSource::None {
+        return None;
+    }
+    let schema = catalog.schema_for_check(collection, task.context.requester()).await.ok()?;
+    if find_schema_errors(&schema, &task.command.op).is_empty() {
+        return None;
+    }
+    find_with_fresh_schema(task, collection, by_adapter).await
 }
 
-/// The same check with the schema of this moment.
-async fn check_again(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Result<(), Problem> {
-    let Some(errors) = find_for_refusal(task, collection, &by_adapter).await else {
+/// The pointer into the record of an error in the words of a model.
+fn record_pointer(error: &FieldError) -> Option<String> {
+    let vendor_pointer = error.vendor_pointer.as_deref().unwrap_or(&error.pointer);
+    Some(["/fields", vendor_pointer.strip_prefix("/vendor")?].concat())
+}
+
+/// The same check with the schema of this moment. Only that one refuses a write.
+async fn recheck_with_fresh_schema(
+    task: &WriteTask<'_>,
+    collection: &str,
+    by_adapter: Vec<FieldError>,
+) -> Result<(), Problem> {
+    let Some(errors) = find_with_fresh_schema(task, collection, &by_adapter).await else {
         mark_unchecked(task);
-        return refuse(task, by_adapter);
+        return refuse_if_wrong(task, by_adapter);
     };
     if by_adapter.is_empty() {
-        return report(task, errors);
+        return refuse_or_warn(task, errors);
     }
-    refuse(task, merge_errors(&task.command.op, errors, by_adapter))
+    refuse_if_wrong(task, merge_in_member_order(&task.command.op, errors, by_adapter))
 }
 
-/// What the schema of this moment finds; `None` if it is not available. The adapter refuses its
-/// places in any case.
-async fn find_for_refusal(
+/// What the schema of this moment finds; `None` if it is not available. What the
+/// adapter finds is refused in any case.
+async fn find_with_fresh_schema(
     task: &WriteTask<'_>,
     collection: &str,
     by_adapter: &[FieldError],
 ) -> Option<Vec<FieldError>> {
     let op = &task.command.op;
     let schema = task.system.catalog.schema_for_refusal(collection, task.context.requester()).await.ok()?;
-    let mut errors = find_errors(&schema, op);
-    if has_doubts(&schema, op) {
-        task.schema.set_doubtful();
+    let mut errors = find_schema_errors(&schema, op);
+    if has_unusual_form(&schema, op) {
+        task.schema.set_unusual_form();
     }
     task.schema.set_schema(schema);
     let is_refused = |error: &FieldError| by_adapter.iter().any(|refused| refused.pointer == error.pointer);
@@ -139,58 +165,17 @@ async fn find_for_refusal(
     Some(errors)
 }
 
-/// The problem of a write with rejected values: these, and what the adapter and the schema find at
-/// other places.
-async fn reject(task: &WriteTask<'_>, collection: &str, by_adapter: Vec<FieldError>) -> Problem {
-    let mut errors = task.command.rejected.clone();
-    let rejected: Vec<String> = errors.iter().filter_map(record_place).collect();
-    let by_schema = find_besides(task, collection, &by_adapter).await.unwrap_or_default();
-    let mut found = merge_errors(&task.command.op, by_schema, by_adapter);
-    found.retain(|error| rejected.iter().all(|place| !pointers_overlap(place, &error.pointer)));
-    count_refusals(task, &found);
-    errors.extend(found);
-    task.system.rejected_problem(errors)
-}
-
-/// What the schema finds in a write with rejected values; `None` if it refuses nothing.
-async fn find_besides(task: &WriteTask<'_>, collection: &str, by_adapter: &[FieldError]) -> Option<Vec<FieldError>> {
-    let op = &task.command.op;
-    let has_values = matches!(op, WriteOp::Create { .. }) || !given_members(op).is_empty();
-    let catalog = &task.system.catalog;
-    if !has_values || effective_validation(task) != Validation::Refuse || catalog.source() == SchemaSource::None {
-        return None;
-    }
-    let schema = catalog.schema_for_check(collection, task.context.requester()).await.ok()?;
-    if find_errors(&schema, &task.command.op).is_empty() {
-        return None;
-    }
-    find_for_refusal(task, collection, by_adapter).await
-}
-
-/// The place in the record of an error in the words of a model.
-fn record_place(error: &FieldError) -> Option<String> {
-    let vendor_pointer = error.vendor_pointer.as_deref().unwrap_or(&error.pointer);
-    Some(["/fields", vendor_pointer.strip_prefix("/vendor")?].concat())
-}
-
-/// The errors of both, in the order of the members; at most one at a place.
-fn merge_errors(op: &WriteOp, mut errors: Vec<FieldError>, by_adapter: Vec<FieldError>) -> Vec<FieldError> {
-    let places: HashSet<String> = errors.iter().map(|error| error.pointer.clone()).collect();
-    errors.extend(by_adapter.into_iter().filter(|error| !places.contains(&error.pointer)));
-    let given = given_members(op);
-    let positions: HashMap<&str, usize> = given.names().zip(0..).collect();
-    let position = |error: &FieldError| {
-        fields_member(&error.pointer).and_then(|name| positions.get(name.as_str()).copied()).unwrap_or(usize::MAX)
-    };
-    errors.sort_by_cached_key(position);
-    errors
-}
-
-fn find_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
+fn find_schema_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
     match op {
         WriteOp::Create { fields, .. } => schema.check_create(fields),
         op => schema.check_patch(&given_members(op)),
     }
+}
+
+/// Whether the form of a value that fits the schema is unusual, so that the vendor may find it wrong.
+/// The response to a create has the record that it made.
+fn has_unusual_form(schema: &CollectionSchema, op: &WriteOp) -> bool {
+    !matches!(op, WriteOp::Create { .. }) && schema.has_unusual_form(&given_members(op))
 }
 
 /// A patch may repeat current values, even invalid ones: a caller may send a whole record back with
@@ -219,6 +204,19 @@ async fn state_before(task: &WriteTask<'_>, id: &RecordId, errors: &[FieldError]
     }
     task.session.set_deadline(task.context.deadline);
     system.adapter.read(&task.session, id).await.ok().map(|record| record.fields.to_map())
+}
+
+/// The errors of both, in the order of the members; at most one of a pointer.
+fn merge_in_member_order(op: &WriteOp, mut errors: Vec<FieldError>, by_adapter: Vec<FieldError>) -> Vec<FieldError> {
+    let pointers: HashSet<String> = errors.iter().map(|error| error.pointer.clone()).collect();
+    errors.extend(by_adapter.into_iter().filter(|error| !pointers.contains(&error.pointer)));
+    let given = given_members(op);
+    let positions: HashMap<&str, usize> = given.names().zip(0..).collect();
+    let position = |error: &FieldError| {
+        fields_member(&error.pointer).and_then(|name| positions.get(name.as_str()).copied()).unwrap_or(usize::MAX)
+    };
+    errors.sort_by_cached_key(position);
+    errors
 }
 
 /// Checks what only the record shows: the members as the patch leaves them.
@@ -267,26 +265,31 @@ async fn check_against_schema(
     let Some(schema) = task.schema.schema().filter(|_| effective_validation(task) != Validation::Off) else {
         return Ok(());
     };
-    if schema.has_doubts(members) {
-        task.schema.set_doubtful();
+    if schema.has_unusual_form(members) {
+        task.schema.set_unusual_form();
     }
     if find(schema).is_empty() {
         return Ok(());
     }
     if let Ok(schema) = task.system.catalog.schema_for_refusal(id.collection(), task.context.requester()).await {
-        report(task, find(&schema))
+        refuse_or_warn(task, find(&schema))
     } else {
         mark_unchecked(task);
         Ok(())
     }
 }
 
+fn mark_unchecked(task: &WriteTask<'_>) {
+    task.services.metrics.schema_unavailable(task.system.index);
+    task.schema.set_unchecked();
+}
+
 /// Refuses the write, or warns of what is wrong with it.
-fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
+fn refuse_or_warn(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
     if effective_validation(task) == Validation::Refuse {
-        return refuse(task, errors);
+        return refuse_if_wrong(task, errors);
     }
-    count_refusals(task, &errors);
+    count_broken_rules(task, &errors);
     task.schema.warn(errors);
     Ok(())
 }
@@ -295,21 +298,26 @@ fn report(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> 
 ///
 /// # Errors
 /// `rejected` with all of them.
-fn refuse(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
+fn refuse_if_wrong(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Result<(), Problem> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(refusal(task, errors))
+    Err(count_and_reject(task, errors))
 }
 
 /// `rejected` for a write that is not sent, counted by the rules that it breaks.
-pub(super) fn refusal(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Problem {
-    count_refusals(task, &errors);
+pub(super) fn count_and_reject(task: &WriteTask<'_>, errors: Vec<FieldError>) -> Problem {
+    count_broken_rules(task, &errors);
     task.system.rejected_problem(errors)
 }
 
-fn count_refusals(task: &WriteTask<'_>, errors: &[FieldError]) {
+fn count_broken_rules(task: &WriteTask<'_>, errors: &[FieldError]) {
     for rule in errors.iter().filter_map(|error| error.rule) {
         task.services.metrics.schema_refusal(task.system.index, rule);
     }
+}
+
+/// How long this write waits for what helps to check it.
+pub(super) fn lookup_deadline(task: &WriteTask<'_>) -> Instant {
+    for_check(task.context.requester()).deadline
 }

@@ -12,7 +12,7 @@ pub(super) struct SchemaFindings {
     schema: OnceCell<Arc<CollectionSchema>>,
     warnings: RefCell<Vec<Warning>>,
     is_unchecked: Cell<bool>,
-    is_doubtful: Cell<bool>,
+    has_unusual_form: Cell<bool>,
 }
 
 impl SchemaFindings {
@@ -32,9 +32,9 @@ impl SchemaFindings {
         self.is_unchecked.set(true);
     }
 
-    /// The values fit the schema, and the vendor may find one of them wrong all the same.
-    pub(super) fn set_doubtful(&self) {
-        self.is_doubtful.set(true);
+    /// The values fit the schema, and the vendor may find one of them wrong because of its form.
+    pub(super) fn set_unusual_form(&self) {
+        self.has_unusual_form.set(true);
     }
 
     /// The write is sent although it has these errors.
@@ -53,9 +53,9 @@ impl SchemaFindings {
     }
 
     /// Whether only a read shows what the vendor made of the values: nobody has checked them, or
-    /// they are doubtful or known to be wrong.
+    /// they have an unusual form or are known to be wrong.
     pub(super) fn needs_read_back(&self) -> bool {
-        self.is_unchecked.get() || self.is_doubtful.get() || !self.warnings.borrow().is_empty()
+        self.is_unchecked.get() || self.has_unusual_form.get() || !self.warnings.borrow().is_empty()
     }
 
     /// Whether the schema has members of exactly these names.

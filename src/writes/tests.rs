@@ -85,7 +85,7 @@ async fn open_store(file: &Path) -> Journal {
 
 fn command(op: WriteOp) -> WriteCommand {
     WriteCommand {
-        rejected: Vec::new(),
+        rejected_values: Vec::new(),
         precondition: op.record().map(|_| Precondition::Exists),
         op,
         if_none_match: None,

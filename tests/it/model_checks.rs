@@ -115,7 +115,7 @@ async fn what_a_vendor_refuses_is_named_in_the_models_words() {
 }
 
 #[actix_web::test]
-async fn a_doubtful_value_of_a_field_has_one_verdict_in_every_form_of_patch() {
+async fn a_field_of_unusual_form_has_one_verdict_in_every_kind_of_patch() {
     let server = TestServer::start_with(|config| config.text_of("models", MODELS));
     let client = server.client();
     let ada = format!("/models/contact/crm/{}", pretectum::ADA_ID);

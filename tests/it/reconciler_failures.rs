@@ -74,7 +74,7 @@ async fn open_store(url: &str) -> Journal {
 
 fn delete_command() -> (WriteCommand, CallerContext) {
     let write = WriteCommand {
-        rejected: Vec::new(),
+        rejected_values: Vec::new(),
         op: WriteOp::Delete { id: RecordId::new(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID) },
         precondition: Some(Precondition::Exists),
         if_none_match: None,

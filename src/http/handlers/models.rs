@@ -155,7 +155,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     let part = Representation::vendor_part(&query)?;
     let mut items = Vec::new();
     for (map, record) in &page.items {
-        let representation = Representation::of_map(map);
+        let representation = Representation::Model(Arc::clone(map));
         let etag = representation.etag_of(record);
         let json = representation.record_json(record, etag.as_deref(), part, &context.api().metrics);
         items.push(crate::record::parse_strict(json.as_bytes()).unwrap_or_default());
@@ -284,7 +284,7 @@ impl CrossPage {
         cursor: Option<&str>,
     ) -> Result<Option<String>, Problem> {
         let system = context.api().find_system(map.system.as_str())?;
-        let collection = Representation::of_map(map).collection(system, None)?;
+        let collection = Representation::Model(Arc::clone(map)).collection(system, None)?;
         let caller_context = context.caller_context()?;
         let page = context.gateway().list(system, &collection, &[], limit, cursor, &caller_context).await?;
         self.items.extend(page.items.into_iter().map(|record| (Arc::clone(map), record)));

@@ -71,13 +71,16 @@ async fn try_delete(context: &RequestContext, representation: &Representation) -
 /// The preview of a POST.
 pub(in crate::http) async fn preview_create(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    representation.translate(context, try_create(context, &representation).await)
-}
-
-async fn try_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
-    require_read(context, Action::Create)?;
-    let (system, command) = parse_create(context, representation, WriteMode::Preview).await?;
-    respond(context, representation, system, command).await
+    let parsed = match require_read(context, Action::Create) {
+        Ok(()) => parse_create(context, &representation, WriteMode::Preview).await,
+        Err(problem) => Err(problem),
+    };
+    let (system, command, given) = match parsed {
+        Ok(create) => create,
+        Err(problem) => return representation.translate(context, Err(problem.into())),
+    };
+    let result = respond(context, &representation, system, command).await;
+    representation.translate_create(context, &given, result)
 }
 
 /// 403 unless the caller may make the write and read the record: a preview shows values.

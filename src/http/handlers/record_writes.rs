@@ -9,7 +9,7 @@ use crate::http::headers::{BodyType, WriteHeaders, accept};
 use crate::http::openapi::{
     IfMatch, JsonPatch, MergePatch, RecordDraft, RecordPath, SystemPath, WriteHeaderParams, examples,
 };
-use crate::http::representation::{NewRecord, Representation};
+use crate::http::representation::{GivenFields, ParsedCreate, Representation};
 use crate::http::write_request::{self, WriteMode};
 use crate::http::{body, write_response};
 use crate::problem::Problem;
@@ -58,9 +58,9 @@ pub(super) async fn parse_update<'c>(
     if patch.has_test() && !context.can_read(system.name.as_str())? {
         return Err(missing_permission(system.name.as_str(), Permission::Read));
     }
-    let rejected = write_request::find_rejected_values(&patch, system, &id);
+    let rejected_values = write_request::find_rejected_values(&patch, system, &id);
     let command = write_request::build_command(context, system, headers, WriteOp::Update { id, patch }, &body);
-    Ok((system, WriteCommand { rejected, ..command }))
+    Ok((system, WriteCommand { rejected_values, ..command }))
 }
 
 /// 428 for a write without `If-Match`, or without the plan that the system requires of it.
@@ -114,31 +114,32 @@ pub(super) fn parse_delete<'c>(
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
     let representation = Representation::from_path(&context)?;
-    representation.translate(&context, send_create(&context, &representation).await)
+    let (system, command, given) = match parse_create(&context, &representation, WriteMode::Execute).await {
+        Ok(create) => create,
+        Err(problem) => return representation.translate(&context, Err(problem.into())),
+    };
+    let result = execute(&context, system, &representation, command).await;
+    representation.translate_create(&context, &given, result)
 }
 
-async fn send_create(context: &RequestContext, representation: &Representation) -> HandlerResult {
-    let (system, command) = parse_create(context, representation, WriteMode::Execute).await?;
-    execute(context, system, representation, command).await
-}
-
-/// A POST, checked as far as the request alone allows.
+/// A POST, checked as far as the request alone allows; with the fields that a problem of it may be
+/// about.
 pub(super) async fn parse_create<'c>(
     context: &'c RequestContext,
     representation: &Representation,
     mode: WriteMode,
-) -> Result<(&'c Arc<System>, WriteCommand), Problem> {
+) -> Result<(&'c Arc<System>, WriteCommand, GivenFields), Problem> {
     let system = context.authorize_system(Action::Create)?;
     accept::require_json(context.headers())?;
     let (_, body) = body::read(context, &[BodyType::Json]).await?;
     let value = body::parse_json(&body)?;
     let headers = write_request::parse_headers(context, Action::Create, mode)?;
     require_conditions(system, Action::Create, &headers, mode)?;
-    let NewRecord { collection, fields, rejected } = representation.parse_new_record(value, system)?;
+    let ParsedCreate { collection, fields, rejected_values, given } = representation.parse_create(value, system)?;
     write_request::check_collection_precondition(&headers)?;
     let op = WriteOp::Create { collection, fields };
     let command = write_request::build_command(context, system, headers, op, &body);
-    Ok((system, WriteCommand { rejected, ..command }))
+    Ok((system, WriteCommand { rejected_values, ..command }, given))
 }
 
 /// Executes a write. A caller that may not read the system's records learns nothing of what they

@@ -17,8 +17,8 @@ pub trait MappedPatch: fmt::Debug + Send + Sync {
     /// As there.
     fn validate(&self, reserved: &dyn Fn(&str) -> bool) -> Result<(), PatchError>;
 
-    /// As [`Patch::rejected`](super::Patch::rejected).
-    fn rejected(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError>;
+    /// As [`Patch::rejected`](super::Patch::rejected_values).
+    fn rejected_values(&self, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError>;
 
     /// As [`Patch::needs_state`](super::Patch::needs_state).
     fn needs_state(&self) -> bool;

@@ -10,7 +10,7 @@ use crate::record::{VendorErrorKind, diff};
 use crate::system::Guarantee;
 use crate::vendors::{PlannedRequest, UpdateInput};
 use crate::writes::intent::{ExpectedState, WriteIntent};
-use crate::writes::schema_check::refusal;
+use crate::writes::schema_check::count_and_reject;
 use crate::writes::write_task::WriteTask;
 
 /// Works a create out for a preview.
@@ -54,7 +54,7 @@ async fn plan_request(
     let before = Map::new();
     check_references(task, collection, &UpdateInput::FullRecord { before: &before, after: fields }).await?;
     let adapter = &task.system.adapter;
-    adapter.plan_create(collection, fields).map_err(|errors| refusal(task, errors))
+    adapter.plan_create(collection, fields).map_err(|errors| count_and_reject(task, errors))
 }
 
 /// The records that have these values already, so that none of them is later taken for the created

@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use crate::problem::Problem;
 use crate::record::{FieldError, Patch, SchemaRule, VendorRecord, fields_member};
-use crate::writes::schema_check::refusal;
+use crate::writes::schema_check::count_and_reject;
 use crate::writes::write_task::WriteTask;
 
 /// Rejects a patch that names a member in another case than the record: to the vendor it is that
@@ -19,7 +19,7 @@ pub(super) fn check_spelling(task: &WriteTask<'_>, patch: &Patch, record: &Vendo
         return Ok(());
     }
     let errors = find_names_in_another_case(patch, record);
-    if errors.is_empty() { Ok(()) } else { Err(refusal(task, errors)) }
+    if errors.is_empty() { Ok(()) } else { Err(count_and_reject(task, errors)) }
 }
 
 fn find_names_in_another_case(patch: &Patch, record: &VendorRecord) -> Vec<FieldError> {

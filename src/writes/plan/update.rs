@@ -14,14 +14,14 @@ use crate::record::{
     Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, SchemaRule,
     UnreadableText, VendorRecord, Version, diff, write_json_string,
 };
-use crate::system::{System, join_errors};
+use crate::system::System;
 use crate::transport::VendorRequest;
 use crate::vendors::{Completion, PlannedRequest, UpdateInput, UpdateStyle, UpdateTerms};
 use crate::writes::applied_rebase::AppliedRebase;
 use crate::writes::in_flight_write::join_preferences;
 use crate::writes::intent::{ExpectedState, WriteIntent};
 use crate::writes::outcome::{AttemptExit, SuccessBody, WriteOutcome, WriteSuccess};
-use crate::writes::schema_check::{check_changes, check_members, refusal};
+use crate::writes::schema_check::{check_changes, check_members, count_and_reject};
 use crate::writes::write_task::WriteTask;
 
 /// A change to one version of the record.
@@ -237,7 +237,7 @@ fn check_changeable(
     let refused = changes.iter().filter(|change| is_read_only(task, id, &change.member));
     let (read_only, unknown): (Vec<_>, Vec<_>) = refused.partition(|change| before.contains_key(&change.member));
     if !unknown.is_empty() {
-        return Err(refusal(task, unknown_members(&unknown, before)));
+        return Err(count_and_reject(task, unknown_members(&unknown, before)));
     }
     if read_only.is_empty() {
         return Ok(());
@@ -259,7 +259,7 @@ async fn plan_request(task: &WriteTask<'_>, id: &RecordId, plan: &PatchPlan) -> 
         _ => UpdateInput::Members(&plan.members),
     };
     check_references(task, id.collection(), &input).await?;
-    let planned = adapter.plan_update(id, &input, &terms).map_err(|errors| refusal(task, errors))?;
+    let planned = adapter.plan_update(id, &input, &terms).map_err(|errors| count_and_reject(task, errors))?;
     let damaged = find_damaged(&planned.request, &plan.unreadable);
     if damaged.is_empty() { Ok(planned) } else { Err(task.system.rejected_problem(damaged)) }
 }
@@ -328,5 +328,5 @@ pub fn patch_error_to_problem(error: PatchError) -> Problem {
         PatchError::TestFailed(error) => (ProblemKind::PatchTestFailed, vec![error]),
         PatchError::Failed(error) => (ProblemKind::PatchFailed, vec![error]),
     };
-    kind.with_detail(join_errors(&errors)).errors(errors)
+    Problem::of_errors(kind, errors)
 }

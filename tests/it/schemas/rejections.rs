@@ -240,7 +240,7 @@ async fn another_case_of_a_member_is_refused_whatever_is_preferred() {
 }
 
 #[actix_web::test]
-async fn a_doubtful_value_has_one_verdict_whatever_is_preferred() {
+async fn a_value_of_unusual_form_has_one_verdict_whatever_is_preferred() {
     for (name, value) in [
         ("Email", json!("a@b")),
         ("Email", json!("a@b@c.de")),

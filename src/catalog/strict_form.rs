@@ -1,25 +1,24 @@
-//! Values that fit their schema, and that a vendor may find wrong all the same. The check of
-//! formats refuses only what is certainly wrong (`formats`); what lies between is sent, and read
-//! back.
+//! The form that a vendor certainly accepts. The check of formats refuses only what is certainly
+//! wrong (`formats`); a value between the two has an unusual form: it is sent, and read back.
 
 use serde_json::{Map, Value};
 
 use crate::record::RawJson;
 
-/// What makes a value of one member doubtful.
+/// What a stricter check than the schema's expects of a value.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Doubts {
-    /// Nothing: a value that fits is right.
-    Nothing,
-    /// A whole number that is not written as one: `1.0`, `1e3`.
+pub(super) enum StrictForm {
+    /// No more than the schema.
+    Any,
+    /// A whole number that is written as one: neither `1.0` nor `1e3`.
     Integer,
-    /// A text that a stricter check of its format does not accept.
+    /// A text of which this is true.
     Text(fn(&str) -> bool),
 }
 
-impl Doubts {
-    /// Those of a schema.
-    pub(super) fn of(schema: &Map<String, Value>) -> Self {
+impl StrictForm {
+    /// The form of the values that fit a schema.
+    pub(super) fn for_schema(schema: &Map<String, Value>) -> Self {
         let has_type = |name: &str| match schema.get("type") {
             Some(Value::Array(types)) => types.iter().any(|one| one == name),
             one => one.is_some_and(|one| one == name),
@@ -29,15 +28,15 @@ impl Doubts {
             Some("phone") => Self::Text(is_usual_phone),
             Some("uri") => Self::Text(is_usual_uri),
             _ if has_type("integer") && !has_type("number") => Self::Integer,
-            _ => Self::Nothing,
+            _ => Self::Any,
         }
     }
 
-    /// Whether a value that fits is doubtful.
-    pub(super) fn concern(self, value: &RawJson) -> bool {
+    /// Whether a value that fits the schema has another form.
+    pub(super) fn is_broken_by(self, value: &RawJson) -> bool {
         let text = value.as_str();
         match self {
-            Self::Nothing => false,
+            Self::Any => false,
             Self::Integer => text.contains(['.', 'e', 'E']) && !text.starts_with(['t', 'f', '"']),
             Self::Text(is_usual) => text.starts_with('"') && !value.to_text().is_some_and(|text| is_usual(&text)),
         }
@@ -73,10 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unusual_forms_are_doubtful() {
-        let doubtful = |schema: Value, text: &str| {
+    fn a_strict_form_is_broken_by_unusual_values() {
+        let is_unusual = |schema: Value, text: &str| {
             let value: Value = serde_json::from_str(text).expect("JSON");
-            Doubts::of(schema.as_object().expect("an object")).concern(&RawJson::from(&value))
+            StrictForm::for_schema(schema.as_object().expect("an object")).is_broken_by(&RawJson::from(&value))
         };
         for (format, usual, unusual) in [
             ("email", "ada@example.com", ["a@b", "a@b@c.de", "a b@c.de", "a@b..de"].as_slice()),
@@ -84,14 +83,14 @@ mod tests {
             ("uri", "https://example.com/a?b=c", &["ftp://example.com", "example.com", "https://"]),
         ] {
             let schema = || json!({ "type": ["string", "null"], "format": format });
-            assert!(!doubtful(schema(), &json!(usual).to_string()) && !doubtful(schema(), "null"), "{usual}");
+            assert!(!is_unusual(schema(), &json!(usual).to_string()) && !is_unusual(schema(), "null"), "{usual}");
             for text in unusual {
-                assert!(doubtful(schema(), &json!(text).to_string()), "{text}");
+                assert!(is_unusual(schema(), &json!(text).to_string()), "{text}");
             }
         }
         let integer = || json!({ "type": ["integer", "null"] });
-        assert!(doubtful(integer(), "1.0") && doubtful(integer(), "1e3"));
-        assert!(!doubtful(integer(), "12345678901234567890") && !doubtful(integer(), "null"));
-        assert!(!doubtful(json!({ "type": "number" }), "1.0") && !doubtful(json!({ "type": "string" }), "\"1e3\""));
+        assert!(is_unusual(integer(), "1.0") && is_unusual(integer(), "1e3"));
+        assert!(!is_unusual(integer(), "12345678901234567890") && !is_unusual(integer(), "null"));
+        assert!(!is_unusual(json!({ "type": "number" }), "1.0") && !is_unusual(json!({ "type": "string" }), "\"1e3\""));
     }
 }
