@@ -36,7 +36,6 @@ mod request_state;
 mod request_target;
 mod response;
 mod route;
-mod sandbox_fault;
 mod server;
 mod state;
 mod stream_access;

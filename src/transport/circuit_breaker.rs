@@ -96,6 +96,18 @@ enum State {
     HalfOpen,
 }
 
+impl State {
+    /// The circuit's state at a time: an open circuit becomes ready for a probe by the time alone,
+    /// without a request.
+    fn at(self, time: Instant) -> CircuitState {
+        match self {
+            Self::Closed { .. } => CircuitState::Closed,
+            Self::Open { until } if time < until => CircuitState::Open,
+            Self::HalfOpen | Self::Open { .. } => CircuitState::HalfOpen,
+        }
+    }
+}
+
 struct BreakerData {
     state: State,
     last_success: Option<SystemTime>,
@@ -135,27 +147,24 @@ impl CircuitBreaker {
         Arc::new(Self { data, failure_threshold: failures.max(1), open_for, metrics, system, name })
     }
 
-    /// The state now, which the gauge gets, too: a circuit becomes ready for a probe by the time
-    /// alone, without a request.
+    /// The state now, the last success and the last failure.
     pub(super) fn health(&self) -> (CircuitState, Option<SystemTime>, Option<LastFailure>) {
         let data = lock(&self.data);
-        let state = match data.state {
-            State::Closed { .. } => CircuitState::Closed,
-            State::Open { until } if Instant::now() < until => CircuitState::Open,
-            State::HalfOpen | State::Open { .. } => CircuitState::HalfOpen,
-        };
-        self.metrics.circuit_state(self.system, state.gauge_value());
-        (state, data.last_success, data.last_failure.clone())
+        (data.state.at(Instant::now()), data.last_success, data.last_failure.clone())
+    }
+
+    /// Sets the gauge to the state now, which may have changed by the time alone.
+    pub(super) fn refresh_gauge(&self) {
+        self.set_gauge(lock(&self.data).state);
     }
 
     fn set_state(&self, data: &mut BreakerData, state: State) {
         data.state = state;
-        let shown = match state {
-            State::Closed { .. } => CircuitState::Closed,
-            State::HalfOpen => CircuitState::HalfOpen,
-            State::Open { .. } => CircuitState::Open,
-        };
-        self.metrics.circuit_state(self.system, shown.gauge_value());
+        self.set_gauge(state);
+    }
+
+    fn set_gauge(&self, state: State) {
+        self.metrics.circuit_state(self.system, state.at(Instant::now()).gauge_value());
     }
 
     /// Admits a request, as the probe if one is due; the error is the time to wait.

@@ -177,6 +177,11 @@ impl TransportStack {
         let (circuit, last_success, last_failure) = self.circuit.health();
         VendorHealth { circuit, last_success, last_failure, token_expires: self.tokens.expires_at() }
     }
+
+    /// Sets the metric of the circuit's state: an open circuit becomes half-open by the time alone.
+    pub fn refresh_circuit_gauge(&self) {
+        self.circuit.refresh_gauge();
+    }
 }
 
 #[async_trait(?Send)]

@@ -61,8 +61,7 @@ pub(in crate::http) async fn readyz(context: RequestContext) -> HandlerResult {
     responses((status = 200, description = "The metrics", content_type = "text/plain", body = String)))]
 pub(in crate::http) async fn metrics(context: RequestContext) -> HttpResponse {
     for system in &context.api().systems {
-        // An open circuit becomes half-open by the time alone.
-        let _ = system.transport.health();
+        system.transport.refresh_circuit_gauge();
     }
     let text = context.api().metrics.render().unwrap_or_else(|error| {
         tracing::error!(%error, "the metrics cannot be rendered");

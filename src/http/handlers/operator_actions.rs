@@ -157,7 +157,7 @@ fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
         Some("not-applied") => Some(OperationState::NotApplied),
         _ => None,
     };
-    let text = note.as_ref().and_then(Value::as_str).filter(|text| is_note(text));
+    let text = note.as_ref().and_then(Value::as_str).filter(|text| is_valid_note(text));
     let mut errors = Vec::new();
     if parsed.is_none() {
         errors.push(FieldError::new("/state", "must be \"applied\" or \"not-applied\""));
@@ -165,7 +165,7 @@ fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
     if text.is_none() {
         errors.push(FieldError::new(
             "/note",
-            "must be a text of 1 to 500 characters, not blanks alone, without control characters",
+            "must be a text of 1 to 500 characters, not blanks alone, without control characters other than tab, CR and LF",
         ));
     }
     match (parsed, text) {
@@ -174,8 +174,9 @@ fn parse_verdict(value: Value) -> Result<(OperationState, String), Problem> {
     }
 }
 
-/// Whether a person can read it later.
-fn is_note(text: &str) -> bool {
+/// Whether a person can read it later. Of the control characters it may have those that lay a text
+/// out.
+fn is_valid_note(text: &str) -> bool {
     let is_short = (1..=MAX_NOTE).contains(&text.chars().count());
     let is_visible = text.chars().any(|c| !c.is_whitespace());
     is_short && is_visible && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t'))

@@ -9,7 +9,7 @@ use actix_web::middleware::Next;
 
 use crate::http::error::refuse;
 use crate::http::request_state::RequestState;
-use crate::http::{caller_quota, headers, sandbox_fault};
+use crate::http::{caller_quota, fault_rehearsal, headers};
 
 /// Authenticates the caller and applies its limits, unless the route is public: there, credentials
 /// are ignored.
@@ -29,7 +29,7 @@ pub(in crate::http) async fn authenticate(
             Err(problem) => return Ok(refuse(request, problem)),
         }
     }
-    match sandbox_fault::begin(&state, request.request()) {
+    match fault_rehearsal::begin(&state, request.request()) {
         Ok(_rehearsal) => next.call(request).await,
         Err(problem) => Ok(refuse(request, problem)),
     }

@@ -1,9 +1,10 @@
 //! The OpenAPI 3.1 document. Each handler describes its operation; problems, headers and links are
 //! added here.
 
-mod closed_words;
+mod enum_members;
 pub(super) mod examples;
 mod generated_types;
+mod generator_compat;
 mod model_bodies;
 mod model_paths;
 mod operations;
@@ -13,7 +14,6 @@ mod problems;
 mod request_bodies;
 mod response_headers;
 mod system_document;
-mod tidy;
 
 use std::sync::Arc;
 
@@ -112,8 +112,8 @@ pub fn openapi_json() -> String {
 /// The same as a value, in a form that generators turn into code that compiles.
 fn document() -> Value {
     let mut document = serde_json::to_value(openapi()).unwrap_or_default();
-    tidy::tidy(&mut document);
-    closed_words::close_words(&mut document);
+    generator_compat::adapt_to_generators(&mut document);
+    enum_members::add_enums(&mut document);
     // The record that the parameters name is a sample of the first vendor.
     if let Some(first) = VENDORS.first() {
         examples::put_first(&mut document, first.samples.title);

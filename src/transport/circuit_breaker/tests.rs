@@ -159,6 +159,7 @@ async fn an_open_circuit_becomes_half_open_without_a_request() {
     assert_eq!(state(&breaker), CircuitState::Open);
     advance(Duration::from_millis(1)).await;
     assert_eq!(state(&breaker), CircuitState::HalfOpen);
+    breaker.circuit.refresh_gauge();
     assert_eq!(metric_value(&metrics, r#"vendor_circuit_state{system="crm"}"#), 1);
     assert_eq!(breaker.inner.call_count(), 3);
 }

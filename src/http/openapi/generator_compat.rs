@@ -1,16 +1,17 @@
-//! Last changes of the document, so that generators make code of it that compiles.
+//! Changes of the document so that generators of clients make code of it that compiles. Which values
+//! a member has is the matter of `enum_members`.
 
 use serde_json::{Map, Value, json};
 
 const SCHEMAS: &str = "#/components/schemas/";
 
-pub(super) fn tidy(document: &mut Value) {
-    let words = take_closed_words(document);
+pub(super) fn adapt_to_generators(document: &mut Value) {
+    let enums = take_enum_schemas(document);
     visit(document, &mut |object| {
-        inline_words(object, &words);
+        inline_enum(object, &enums);
         open_free_objects(object);
-        name_paths(object);
-        name_members(object);
+        add_variable_names(object);
+        refuse_empty_names(object);
     });
     close_bodies(document);
     describe_json_patch(document);
@@ -20,20 +21,21 @@ fn schemas_mut(document: &mut Value) -> Option<&mut Map<String, Value>> {
     document.pointer_mut("/components/schemas")?.as_object_mut()
 }
 
-/// Removes and returns the schemas that only list words. Some generators give the words of all
+/// Removes and returns the schemas that are only an `enum`. Some generators give the values of all
 /// schemas one name space.
-fn take_closed_words(document: &mut Value) -> Map<String, Value> {
+fn take_enum_schemas(document: &mut Value) -> Map<String, Value> {
     let Some(schemas) = schemas_mut(document) else { return Map::new() };
-    let is_closed =
+    let is_enum =
         |schema: &Value| schema.get("enum").is_some() && schema.get("type").is_some_and(|kind| kind == "string");
     let names: Vec<String> =
-        schemas.iter().filter(|(_, schema)| is_closed(schema)).map(|(name, _)| name.clone()).collect();
+        schemas.iter().filter(|(_, schema)| is_enum(schema)).map(|(name, _)| name.clone()).collect();
     names.into_iter().filter_map(|name| schemas.shift_remove_entry(&name)).collect()
 }
 
-fn inline_words(object: &mut Map<String, Value>, words: &Map<String, Value>) {
+/// Replaces a reference to such a schema by the schema.
+fn inline_enum(object: &mut Map<String, Value>, enums: &Map<String, Value>) {
     let name = object.get("$ref").and_then(Value::as_str).and_then(|target| target.strip_prefix(SCHEMAS));
-    if let Some(Value::Object(schema)) = name.and_then(|name| words.get(name)) {
+    if let Some(Value::Object(schema)) = name.and_then(|name| enums.get(name)) {
         let mut inlined = schema.clone();
         object.shift_remove("$ref");
         inlined.extend(std::mem::take(object));
@@ -83,24 +85,24 @@ fn open_free_objects(object: &mut Map<String, Value>) {
 }
 
 /// No member is without a name: `filter[]=x` is refused.
-fn name_members(object: &mut Map<String, Value>) {
+fn refuse_empty_names(object: &mut Map<String, Value>) {
     if let Some(Value::Object(names)) = object.get_mut("propertyNames") {
         names.insert("minLength".to_owned(), 1.into());
     }
 }
 
-/// Words that are paths are no names of a language: generators take these names for them.
-fn name_paths(object: &mut Map<String, Value>) {
-    let Some(Value::Array(words)) = object.get("enum") else { return };
-    let names: Option<Vec<Value>> = words.iter().map(|word| variable_name(word.as_str()?)).collect();
+/// Values that are paths are no names of a language: generators take these names for them.
+fn add_variable_names(object: &mut Map<String, Value>) {
+    let Some(Value::Array(values)) = object.get("enum") else { return };
+    let names: Option<Vec<Value>> = values.iter().map(|value| variable_name(value.as_str()?)).collect();
     if let Some(names) = names {
         object.insert("x-enum-varnames".to_owned(), names.into());
     }
 }
 
-/// The last segment of a path, such as `RECORD_NOT_FOUND`; `None` for another word.
-fn variable_name(word: &str) -> Option<Value> {
-    let (_, last) = word.strip_prefix('/')?.rsplit_once('/')?;
+/// The last segment of a path, such as `RECORD_NOT_FOUND`; `None` for another value.
+fn variable_name(value: &str) -> Option<Value> {
+    let (_, last) = value.strip_prefix('/')?.rsplit_once('/')?;
     Some(last.to_ascii_uppercase().replace('-', "_").into())
 }
 
@@ -123,7 +125,7 @@ mod tests {
     use crate::record::Patch;
 
     #[test]
-    fn closed_words_stand_where_they_are_used() {
+    fn an_enum_stands_where_it_is_used_and_a_free_object_is_open() {
         let mut document = json!({
             "components": { "schemas": {
                 "State": { "type": "string", "enum": ["on", "off"], "description": "all" },
@@ -132,7 +134,7 @@ mod tests {
                 "Free": { "type": "object" }
             } }
         });
-        tidy(&mut document);
+        adapt_to_generators(&mut document);
         let schemas = &document["components"]["schemas"];
         assert_eq!(schemas["Lamp"]["properties"]["state"]["enum"], json!(["on", "off"]));
         assert_eq!(schemas["Lamp"]["properties"]["state"]["description"], "its own");
