@@ -42,7 +42,7 @@ impl AccessLine {
             route: state.route().map_or("none", |route| route.path),
             system: state.system().map(Arc::clone),
             received_at: state.received_at,
-            trace: state.begun_trace(),
+            trace: state.trace_if_started(),
             method,
             status: None,
             outcome: "disconnected",

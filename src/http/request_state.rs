@@ -148,7 +148,7 @@ impl RequestState {
     }
 
     /// The trace, if anything has used it yet.
-    pub(super) fn begun_trace(&self) -> Option<Arc<TraceContext>> {
+    pub(super) fn trace_if_started(&self) -> Option<Arc<TraceContext>> {
         self.trace.get().map(Arc::clone)
     }
 

@@ -60,15 +60,15 @@ impl<'r> Document<'r> {
     pub fn write_fields(&self, object: JsonObjectWriter, is_partial: bool) -> JsonObjectWriter {
         let mut members = Vec::with_capacity(self.read.len());
         for (entry, read) in self.map.entries.iter().zip(&self.read) {
-            let shown = match read {
+            let node = match read {
                 Some(Decoded::Unreadable(_)) => continue,
-                Some(Decoded::Value(value)) => Shown::Value(value),
-                None if is_partial => Shown::Nothing,
-                None | Some(Decoded::Unset) => Shown::Value(&Value::Null),
+                Some(Decoded::Value(value)) => OutputNode::Value(value),
+                None if is_partial => OutputNode::Nothing,
+                None | Some(Decoded::Unset) => OutputNode::Value(&Value::Null),
             };
-            add_shown(&mut members, &entry.field.path, shown);
+            add_node(&mut members, &entry.field.path, node);
         }
-        write_shown(object, &members)
+        write_nodes(object, &members)
     }
 
     /// Writes the members of `vendor`, in the order of the record.
@@ -149,35 +149,35 @@ fn remove_below(value: &mut Value, path: &[String]) {
     }
 }
 
-/// What a document shows at a name of its `fields`.
-enum Shown<'d> {
+/// A name of a document's `fields` as it is written.
+enum OutputNode<'d> {
     Value(&'d Value),
     /// Nothing, in an object that is shown all the same.
     Nothing,
-    Group(Vec<(&'d str, Shown<'d>)>),
+    Group(Vec<(&'d str, OutputNode<'d>)>),
 }
 
-/// Adds what is shown at a path. An object stands where its first member does.
-fn add_shown<'d>(members: &mut Vec<(&'d str, Shown<'d>)>, path: &'d [String], shown: Shown<'d>) {
+/// Adds a node at a path. An object stands where its first member does.
+fn add_node<'d>(members: &mut Vec<(&'d str, OutputNode<'d>)>, path: &'d [String], node: OutputNode<'d>) {
     let Some((name, below)) = path.split_first() else { return };
     if below.is_empty() {
-        members.push((name, shown));
+        members.push((name, node));
         return;
     }
-    let is_group = |(other, shown): &(&str, Shown<'_>)| *other == name && matches!(shown, Shown::Group(_));
+    let is_group = |(other, node): &(&str, OutputNode<'_>)| *other == name && matches!(node, OutputNode::Group(_));
     let position = members.iter().position(is_group).unwrap_or_else(|| {
-        members.push((name, Shown::Group(Vec::new())));
+        members.push((name, OutputNode::Group(Vec::new())));
         members.len() - 1
     });
-    if let Some((_, Shown::Group(group))) = members.get_mut(position) {
-        add_shown(group, below, shown);
+    if let Some((_, OutputNode::Group(group))) = members.get_mut(position) {
+        add_node(group, below, node);
     }
 }
 
-fn write_shown(object: JsonObjectWriter, members: &[(&str, Shown<'_>)]) -> JsonObjectWriter {
-    members.iter().fold(object, |object, (name, shown)| match shown {
-        Shown::Value(value) => object.value(name, value),
-        Shown::Nothing => object,
-        Shown::Group(group) => object.object(name, |object| write_shown(object, group)),
+fn write_nodes(object: JsonObjectWriter, members: &[(&str, OutputNode<'_>)]) -> JsonObjectWriter {
+    members.iter().fold(object, |object, (name, node)| match node {
+        OutputNode::Value(value) => object.value(name, value),
+        OutputNode::Nothing => object,
+        OutputNode::Group(group) => object.object(name, |object| write_nodes(object, group)),
     })
 }

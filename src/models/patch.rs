@@ -15,8 +15,8 @@ use super::place::set_path;
 use super::system_map::{BLOCKED, Decoded, MapEntry, SystemMap, get};
 use super::tags::model_etag;
 use crate::record::{
-    FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, RawJson, RawObject, RecordId,
-    apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places,
+    FieldChange, FieldError, MappedPatch, Patch, PatchError, PatchedFields, READ_ONLY_DETAIL, RawJson, RawObject,
+    RecordId, apply_json_patch, diff, fields_pointer, json_pointer, merge_fields, operation_places,
 };
 
 /// Members of a model's document that a patch may repeat; they are ignored.
@@ -108,8 +108,7 @@ impl ModelPatch {
         // and the objects around them.
         for change in vendor {
             if reserved(&change.member) {
-                let detail = "read-only: the vendor or the gateway sets it";
-                read_only.push(FieldError::in_model(vendor_pointer(&change.path), detail));
+                read_only.push(FieldError::in_model(vendor_pointer(&change.path), READ_ONLY_DETAIL));
             }
             set_path(&mut after, &change.path, change.new_value.clone().unwrap_or_default());
         }
@@ -168,9 +167,8 @@ impl ModelPatch {
 
     /// What a merge patch may not name, as far as it alone shows it.
     fn read_only_errors(&self, merge: &DocumentMerge, reserved: &dyn Fn(&str) -> bool) -> Vec<FieldError> {
-        let detail = "read-only: the vendor or the gateway sets it";
         let names = merge.vendor.keys().filter(|name| reserved(name));
-        let of_vendor = names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), detail));
+        let of_vendor = names.map(|name| FieldError::in_model(json_pointer("/vendor", &[name]), READ_ONLY_DETAIL));
         self.envelope_errors(&merge.envelope, None).into_iter().chain(of_vendor).collect()
     }
 

@@ -48,8 +48,8 @@ pub use list_condition::ListCondition;
 pub use nearest::nearest_name;
 pub use operation::{ObservedState, Operation, OperationId, OperationState, VendorRequestLog};
 pub use patch::{
-    MappedPatch, MergePatch, Patch, PatchError, PatchedFields, RecordIdentity, apply_json_patch, merge_fields,
-    operation_places,
+    MappedPatch, MergePatch, Patch, PatchError, PatchedFields, READ_ONLY_DETAIL, RecordIdentity, apply_json_patch,
+    merge_fields, operation_places,
 };
 pub use percent_encode::{percent_encode, percent_encode_id};
 pub use plan_tag::{PlanDigests, PlanKey, PlanPart, PlanTag};

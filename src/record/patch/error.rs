@@ -25,7 +25,10 @@ impl From<JsonError> for PatchError {
     }
 }
 
+/// What is wrong with a member that callers cannot change.
+pub const READ_ONLY_DETAIL: &str = "read-only: the vendor or the gateway sets it";
+
 /// The error of a member that callers cannot change.
 pub(super) fn read_only_error(name: &str) -> FieldError {
-    FieldError::new(json_pointer("/fields", &[name]), "read-only: the vendor or the gateway sets it")
+    FieldError::new(json_pointer("/fields", &[name]), READ_ONLY_DETAIL)
 }

@@ -11,11 +11,13 @@ pub(crate) const MAX_DESCRIPTION_WAIT: Duration = Duration::from_secs(2);
 /// How long a description that was too slow is not requested again.
 pub(crate) const SLOW_DESCRIPTION_TTL: Duration = Duration::from_secs(10);
 
-/// The result of a call that describes records; `Timeout` once it has taken too long.
+/// The result of a call that describes records; `Timeout` after [`MAX_DESCRIPTION_WAIT`].
 ///
 /// # Errors
 /// As the call, and `Timeout`.
-pub(crate) async fn describe<T>(call: impl Future<Output = Result<T, VendorError>>) -> Result<T, VendorError> {
-    let late = || VendorError::new(VendorErrorKind::Timeout).message("the vendor did not describe its records in time");
-    timeout(MAX_DESCRIPTION_WAIT, call).await.unwrap_or_else(|_| Err(late().without_effect()))
+pub(crate) async fn load_within_limit<T>(call: impl Future<Output = Result<T, VendorError>>) -> Result<T, VendorError> {
+    timeout(MAX_DESCRIPTION_WAIT, call).await.unwrap_or_else(|_| {
+        let fault = VendorError::new(VendorErrorKind::Timeout);
+        Err(fault.message("the vendor did not describe its records in time").without_effect())
+    })
 }

@@ -6,7 +6,7 @@ use crate::record::hide_secret;
 use crate::transport::{VendorRequest, VendorResponse, sanitize_text, strip_stack_trace};
 
 /// A larger error body is not parsed.
-const MAX_ERROR_BODY: usize = 256 * 1024;
+pub(crate) const MAX_ERROR_BODY: usize = 256 * 1024;
 /// Members of an error body that are useless to callers or must not reach them.
 const IGNORED_KEYS: [&str; 6] = ["stacktrace", "exceptiontype", "type", "status", "traceid", "instance"];
 /// Members of an error body in the order of their value to callers; all others come after them.

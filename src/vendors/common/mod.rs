@@ -13,9 +13,9 @@ mod matching;
 pub(super) use access_token::{limit_token_ttl, secret_header};
 pub(super) use client_credentials::{client_credentials_request, parse_token_response};
 pub(crate) use descriptions::MAX_DESCRIPTION_WAIT;
-pub(super) use descriptions::{SLOW_DESCRIPTION_TTL, describe};
-pub(super) use error_texts::ErrorTexts;
+pub(super) use descriptions::{SLOW_DESCRIPTION_TTL, load_within_limit};
 pub use error_texts::reports_other_writer;
+pub(super) use error_texts::{ErrorTexts, MAX_ERROR_BODY};
 pub(super) use errors::{
     fault_for_status, fault_from_response, invalid_cursor_fault, is_done, missing_id_fault, undocumented_response,
     unparseable_response,

@@ -211,7 +211,7 @@ impl Adapter for Dataverse {
             None if conditions.is_empty() => protocol::list_path(collection),
             None => protocol::search_path(collection, &conditions),
         };
-        self.tables.load_if_quick(transport, None).await?;
+        self.tables.load_in_time(transport, None).await?;
         let (rows, next) = self.load_page(transport, collection, path.clone(), limit).await?;
         if next.as_ref() == Some(&path) {
             return Err(unparseable_response("a list that repeats a page"));
@@ -263,7 +263,7 @@ impl Adapter for Dataverse {
         if values.is_empty() {
             return Ok(Vec::new());
         }
-        let has_time = self.tables.load_if_quick(transport, Some(collection)).await?;
+        let has_time = self.tables.load_in_time(transport, Some(collection)).await?;
         // A key alone means a row of the table that the description names.
         let is_key = |value: &String| parse_guid(value).is_some();
         if !has_time && self.tables.lookups(collection).is_none() && values.iter().flatten().any(is_key) {

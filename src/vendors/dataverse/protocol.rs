@@ -8,8 +8,8 @@ use serde::Deserialize;
 use crate::record::{FieldError, JsonObjectWriter, RecordId, VendorError, VendorErrorKind, Version, percent_encode};
 use crate::transport::{JSON, VendorRequest, VendorRequestKind, VendorResponse};
 use crate::vendors::common::{
-    ErrorTexts, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error, parse_guid,
-    undocumented_response,
+    ErrorTexts, MAX_ERROR_BODY, fault_for_status, fault_from_response, first_byte, is_done, missing_version_error,
+    parse_guid, undocumented_response,
 };
 
 /// Where the Web API begins.
@@ -34,8 +34,6 @@ const NOT_COMPARED: &str = "0x80060883";
 const MISSING: &str = "0x80040217";
 /// What every row has.
 const ETAG: &[u8] = b"@odata.etag";
-/// Error bodies that are longer are not parsed.
-const MAX_ERROR_BODY: usize = 256 * 1024;
 
 /// Whether a text has the form of an entity set's name: lower-case letters, digits and underscores
 /// (INFERRED from the sets of all standard tables). Resources of other names, such as

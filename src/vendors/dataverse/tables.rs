@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::protocol::{is_property, is_set, metadata_request};
 use crate::record::{VendorError, VendorErrorKind};
 use crate::transport::Transport;
-use crate::vendors::common::{SLOW_DESCRIPTION_TTL, describe, unparseable_response};
+use crate::vendors::common::{SLOW_DESCRIPTION_TTL, load_within_limit, unparseable_response};
 
 /// How long metadata is used before it is read again.
 const TTL: Duration = Duration::from_mins(10);
@@ -157,8 +157,8 @@ impl TableCache {
     }
 
     /// Reads the tables, or the lookups of a set, for a request that can do without them: not for
-    /// long, and not again at once. `false` = that was not long enough, now or a moment ago.
-    pub(super) async fn load_if_quick(
+    /// long, and not again at once. `false` if they were not loaded in time, now or a moment ago.
+    pub(super) async fn load_in_time(
         &self,
         transport: &dyn Transport,
         lookups_of: Option<&str>,
@@ -166,7 +166,7 @@ impl TableCache {
         if self.read(|known| known.slow_at.is_some_and(|at| at.elapsed() < SLOW_DESCRIPTION_TTL)) {
             return Ok(false);
         }
-        let loaded = describe(async {
+        let loaded = load_within_limit(async {
             match lookups_of {
                 Some(set) => self.load_lookups(transport, set).await,
                 None => self.load_tables(transport).await.map(drop),

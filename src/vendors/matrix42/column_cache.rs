@@ -10,7 +10,7 @@ use super::page_cursor::Cursor;
 use super::protocol::{self, Columns};
 use crate::record::{RecordId, VendorError, VendorErrorKind};
 use crate::transport::{Transport, VendorRequest, VendorRequestKind, VendorResponse};
-use crate::vendors::common::{SLOW_DESCRIPTION_TTL, describe};
+use crate::vendors::common::{SLOW_DESCRIPTION_TTL, load_within_limit};
 use crate::vendors::filter::FieldFilter;
 
 /// How many Data Definitions' columns are cached, and for how long.
@@ -64,10 +64,10 @@ impl ColumnCache {
         let first = fragment::parse_page(&probe.body, None)?.into_iter().next();
         let Some(key) = first.and_then(|fragment| fragment.id) else { return Ok(None) };
         let id = RecordId::new(definition, &key);
-        let response = match describe(transport.send(protocol::schema_request(&id))).await {
+        let response = match load_within_limit(transport.send(protocol::schema_request(&id))).await {
             // The server lacks the call; the fragment itself shows the same names.
-            Err(fault) if is_no_description(&fault) => {
-                describe(transport.send(protocol::read_request(VendorRequestKind::Schema, &id))).await
+            Err(fault) if lacks_description(&fault) => {
+                load_within_limit(transport.send(protocol::read_request(VendorRequestKind::Schema, &id))).await
             }
             result => result,
         };
@@ -77,7 +77,7 @@ impl ColumnCache {
                 self.slow.insert(definition.to_owned(), ()).await;
                 None
             }
-            Err(fault) if is_no_description(&fault) => None,
+            Err(fault) if lacks_description(&fault) => None,
             Err(fault) => return Err(fault),
         };
         let names: Option<Arc<[String]>> = names.map(Into::into);
@@ -138,7 +138,7 @@ impl ColumnCache {
 
 /// Whether the vendor processed the request and describes nothing, or is too slow with it, as
 /// opposed to a failure on the way.
-pub(super) fn is_no_description(fault: &VendorError) -> bool {
+pub(super) fn lacks_description(fault: &VendorError) -> bool {
     matches!(
         fault.kind,
         VendorErrorKind::NotFound
