@@ -33,7 +33,8 @@ def main(base_url):
         assert error.status == 412 and isinstance(error.data, Problem), error
         assert error.data.type == "/problems/precondition-failed", error.data
 
-    # The generator takes the first type of a body alone; the client sends a JSON Patch all the same.
+    # Of the media types of a body openapi-generator uses the first alone, here the merge patch. Its
+    # method therefore takes no JSON Patch; the client's general `call_api` sends one.
     operations = [{"op": "replace", "path": "/fields/Description", "value": "Facilities, by a JSON Patch"}]
     headers = {"If-Match": "*", "Content-Type": "application/json-patch+json"}
     patched = records.api_client.call_api("PATCH", f"{base_url}/records/{SYSTEM}/{ID}", headers, body=operations)

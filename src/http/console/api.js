@@ -78,7 +78,9 @@ export function curl(method, path, body) {
   const parts = ['curl', '-i'];
   if (method !== 'GET') parts.push('-X', method);
   if (key()) parts.push('-H "Authorization: Bearer $KEY"');
-  if (body !== undefined) parts.push('-H', quoted('Content-Type: application/json'), '-d', quoted(JSON.stringify(body)));
+  if (body !== undefined) {
+    parts.push('-H', quoted('Content-Type: application/json'), '-d', quoted(JSON.stringify(body)));
+  }
   parts.push(quoted(url(path)));
   return parts.join(' ');
 }

@@ -93,7 +93,8 @@ function keyForm(error) {
   });
   return [
     el('h1', {}, 'Who are you?'),
-    el('p', {}, 'This gateway shows nothing without the key or token of a caller. It stays in this tab and is sent to this gateway only.'),
+    el('p', {}, 'This gateway shows nothing without the key or token of a caller. ',
+      'It stays in this tab and is sent to this gateway only.'),
     form,
   ];
 }

@@ -13,8 +13,8 @@ export async function batches() {
   });
   return [
     el('h1', {}, 'Batches'),
-    el('p', {}, 'A batch sent with ', el('code', {}, 'Prefer: respond-async'), ' names its page in ', el('code', {}, 'Location'),
-      '. It is shown to its caller, and to callers who may operate all its systems.'),
+    el('p', {}, 'A batch sent with ', el('code', {}, 'Prefer: respond-async'), ' names its page in ',
+      el('code', {}, 'Location'), '. It is shown to its caller, and to callers who may operate all its systems.'),
     form,
   ];
 }

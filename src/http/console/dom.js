@@ -100,7 +100,8 @@ export function table(caption, columns, rows) {
 }
 
 function tableRow(columns, row) {
-  return el('tr', {}, columns.map(([title, cell, kind]) => el('td', { 'data-label': title, class: kind }, cell(row) ?? '')));
+  const tableCell = ([title, cell, kind]) => el('td', { 'data-label': title, class: kind }, cell(row) ?? '');
+  return el('tr', {}, columns.map(tableCell));
 }
 
 /** A table of the API's pages: 100 rows, and more on demand. `load(cursor)` fetches one page. */

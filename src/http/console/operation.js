@@ -7,7 +7,8 @@ const POLL = 2_000;
 /** How often, and how long at most, the page looks for the result of a check. */
 const CHECK_POLL = 300;
 const CHECK_TIME = 12_000;
-const NOT_FOUND_OUT = 'Checked: the record does not show whether the write was applied. Compare it with the vendor and resolve it below.';
+const NOT_FOUND_OUT = 'Checked: the record does not show whether the write was applied. '
+  + 'Compare it with the vendor and resolve it below.';
 /** How long a write may run before a person may decide it, in milliseconds. */
 const DECIDABLE_AFTER = 60_000;
 
@@ -42,7 +43,8 @@ async function readTag(shown, holder, signal) {
     holder.replaceChildren(el('code', {}, headers.get('etag') ?? 'none'));
   } catch (error) {
     if (signal.aborted) return undefined;
-    const gone = error.status === 404 ? 'there is no such record now' : error.status ? `status ${error.status}` : error.message;
+    const failure = error.status ? `status ${error.status}` : error.message;
+    const gone = error.status === 404 ? 'there is no such record now' : failure;
     holder.replaceChildren(gone);
   }
   return undefined;
@@ -65,7 +67,9 @@ function problemPart(problem) {
   const vendorText = vendor && [vendor.status, vendor.code, vendor.message].filter(Boolean).join(' · ');
   return [
     el('h2', {}, 'Problem'),
-    facts([['Name', problemLink(name)], ['Status', problem.status], ['Detail', problem.detail], ['Vendor', vendorText]]),
+    facts([
+      ['Name', problemLink(name)], ['Status', problem.status], ['Detail', problem.detail], ['Vendor', vendorText],
+    ]),
   ];
 }
 
@@ -77,12 +81,14 @@ function warningPart(warnings) {
 
 function ledgerPart(page) {
   if (!page) return [notice('', 'Its intent and its vendor requests are shown to callers with the permission ledger.')];
-  const calls = (entry) => (entry.calls ?? []).map((call) => el('div', {}, `${call.call} ${call.status ?? 'no response'} (${call.ms} ms)`));
+  const callText = (call) => `${call.call} ${call.status ?? 'no response'} (${call.ms} ms)`;
+  const calls = (entry) => (entry.calls ?? []).map((call) => el('div', {}, callText(call)));
   return [
     el('h2', {}, 'Ledger'),
     table('Its entries', [
       ['No.', (one) => one.seq], ['At', (one) => time(one.at)], ['Event', (one) => one.event, 'word'],
-      ['Precondition', (one) => one.precondition], ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path)), 'path'],
+      ['Precondition', (one) => one.precondition],
+      ['Paths', (one) => (one.paths ?? []).map((path) => el('div', {}, path)), 'path'],
       ['Losses', (one) => (one.losses ?? []).join(', ')], ['Vendor requests', calls],
       ['State', (one) => (one.state ? state(one.state) : '')], ['Problem', (one) => problemLink(one.problem)],
       ['Request', (one) => one.request_id],
@@ -125,7 +131,8 @@ function decisionPart(shown, path, signal, reload) {
   }, 'Check again now');
   return [
     el('h2', {}, 'Check it again'),
-    el('p', {}, 'The gateway reads the record again and decides by what it shows. Nothing is written that it would not write by itself.'),
+    el('p', {}, 'The gateway reads the record again and decides by what it shows. ',
+      'Nothing is written that it would not write by itself.'),
     el('p', { class: 'buttons' }, check), command(curl('POST', `${path}/settle`)),
     el('h2', {}, 'Resolve it'), ...resolveForm(shown, path, act), status,
   ];
@@ -133,13 +140,17 @@ function decisionPart(shown, path, signal, reload) {
 
 function resolveForm(shown, path, act) {
   const isYoung = shown.state === 'running' && Date.now() - new Date(shown.started_at).getTime() < DECIDABLE_AFTER;
-  if (isYoung) return [el('p', {}, 'The gateway still reconciles it. A person can decide it when it has run for a minute.')];
+  if (isYoung) {
+    return [el('p', {}, 'The gateway still reconciles it. A person can decide it when it has run for a minute.')];
+  }
   const choice = (value, text) => el('label', { class: 'check' },
     el('input', { type: 'radio', name: 'state', value, required: true }), text);
   const note = el('textarea', { name: 'note', rows: '3', maxlength: '500', required: true });
   const form = el('form', { class: 'plain' },
-    el('p', {}, 'Compare the record with the vendor first. Your verdict becomes the outcome and is recorded in the ledger under your name.'),
-    el('fieldset', {}, el('legend', {}, 'The vendor'), choice('applied', 'has applied the write'), choice('not-applied', 'has not applied it')),
+    el('p', {}, 'Compare the record with the vendor first. ',
+      'Your verdict becomes the outcome and is recorded in the ledger under your name.'),
+    el('fieldset', {}, el('legend', {}, 'The vendor'),
+      choice('applied', 'has applied the write'), choice('not-applied', 'has not applied it')),
     el('label', { class: 'field' }, 'What you have seen, 1 to 500 characters', note),
     el('button', { type: 'submit' }, 'Resolve'));
   form.addEventListener('submit', (event) => {

@@ -29,6 +29,8 @@ async function present(path, signal) {
   }
 }
 
+const warningText = (one) => `${one.code} ${one.pointer ?? ''} ${one.detail ?? ''}`;
+
 function values(headers, text) {
   const shown = JSON.parse(text);
   const rows = Object.entries(shown.fields ?? {});
@@ -37,7 +39,7 @@ function values(headers, text) {
     facts([
       ['Tag', el('code', {}, headers.get('etag') ?? 'none')],
       ['Running write', shown.pending_operation ? operationOf(shown.pending_operation) : undefined],
-      ['Warnings', (shown.warnings ?? []).map((one) => el('div', {}, `${one.code} ${one.pointer ?? ''} ${one.detail ?? ''}`))],
+      ['Warnings', (shown.warnings ?? []).map((one) => el('div', {}, warningText(one)))],
     ]),
     table('Its fields', [
       ['Name', ([name]) => name],
@@ -76,7 +78,8 @@ function rules(one) {
 async function changes(system, id, signal) {
   const load = (cursor) => get('ledger', { system, record: id, order: 'desc', limit: 100, cursor }, signal);
   try {
-    return [el('h2', {}, 'History'), await pagedTable('Newest first', COLUMNS_OF_ONE, load, 'The ledger has no entry for it.')];
+    const entries = await pagedTable('Newest first', COLUMNS_OF_ONE, load, 'The ledger has no entry for it.');
+    return [el('h2', {}, 'History'), entries];
   } catch (error) {
     if (signal.aborted || error.status === 401) throw error;
     return [el('h2', {}, 'History'), notice('', error.message)];

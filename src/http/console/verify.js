@@ -7,7 +7,8 @@ const STEP = 10_000;
 
 export async function verify({ params, signal }) {
   const head = await get('ledger/head', {}, signal);
-  const kept = el('input', { type: 'text', name: 'kept', autocomplete: 'off', spellcheck: 'false', value: params.get('head') ?? '' });
+  const value = params.get('head') ?? '';
+  const kept = el('input', { type: 'text', name: 'kept', autocomplete: 'off', spellcheck: 'false', value });
   const bar = el('progress', { max: '1', value: '0', 'aria-label': 'Entries checked' });
   const status = el('p', { role: 'status' });
   const result = el('div', {});
@@ -64,7 +65,9 @@ async function walk({ bar, status, signal, kept }) {
 
 function verdict(head, seen, kept) {
   if (!kept) return notice('good', `The chain is whole: ${head.seq ?? 0} entries.`);
-  if (seen.kept || head.hash === kept) return notice('good', 'The chain is whole, and the head that you kept is its head.');
+  if (seen.kept || head.hash === kept) {
+    return notice('good', 'The chain is whole, and the head that you kept is its head.');
+  }
   return notice('warn', 'The chain is whole. The head that you kept is not its present head: compare with ',
     el('code', {}, `records-gateway ledger verify --head ${kept}`), ', which looks for it among all entries.');
 }

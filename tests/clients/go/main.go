@@ -57,7 +57,8 @@ func main() {
 	problem, isProblem := failure.Model().(gateway.Problem)
 	check(isProblem && problem.Type == "/problems/precondition-failed", "problem", failure.Model())
 
-	// The generator takes the first type of a body alone; the client's transport sends a JSON Patch all the same.
+	// Of the media types of a body openapi-generator uses the first alone, here the merge patch. Its method
+	// therefore takes no JSON Patch; the client's own HTTPClient sends one.
 	operations := `[{"op":"replace","path":"/fields/Description","value":"Facilities, by a JSON Patch"}]`
 	request, err := http.NewRequest("PATCH", base+"/records/"+system+"/"+id, bytes.NewBufferString(operations))
 	check(err == nil, err)

@@ -46,8 +46,8 @@ async fn main() {
     let problem: Value = serde_json::from_str(&stale.content).expect("a problem");
     assert!(stale.entity.is_some() && problem["type"] == "/problems/precondition-failed", "{problem}");
 
-    // The generator takes the first type of a body alone; the client's transport sends a JSON Patch
-    // all the same.
+    // Of the media types of a body openapi-generator uses the first alone, here the merge patch.
+    // Its function therefore takes no JSON Patch; the client's own HTTP client sends one.
     let operations = json!([{ "op": "replace", "path": "/fields/Description", "value": "Facilities, by a JSON Patch" }]);
     let request = configuration.client.patch(format!("{base}/records/{SYSTEM}/{ID}")).header("If-Match", "*");
     let request = request.header("Content-Type", "application/json-patch+json").body(operations.to_string());
