@@ -2,12 +2,16 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use actix_web::http::Method;
 use records_gateway::sandbox::{bluedolphin, matrix42};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::{FIXTURES, MATRIX42, PROGRAM, Request, TestClient, TestEnv, TestResponse};
+
+/// The longest wait for what must come.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct SandboxProcess {
     child: Child,
@@ -27,6 +31,19 @@ impl SandboxProcess {
 
     async fn get(&self, path: &str) -> TestResponse {
         self.client.get(path).send().await
+    }
+
+    /// Waits until a document shows what must come.
+    async fn wait_for(&self, path: &str, shows: impl Fn(&Value) -> bool) {
+        let until = Instant::now() + TIMEOUT;
+        loop {
+            let document = self.get(path).await.assert_status(200).json();
+            if shows(&document) {
+                return;
+            }
+            assert!(Instant::now() < until, "{path}: {document}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn patch(&self, path: &str, tag: &str, fault: &str) -> Request {
@@ -64,15 +81,8 @@ async fn each_failure_can_be_rehearsed_and_is_over_with_its_request() {
     let unknown = sandbox.patch(&facility(), &tag, "unknown").fields(&fields).send().await;
     unknown.assert_problem(504, "outcome-unknown");
     let operation = unknown.json()["operation"].as_str().unwrap().to_owned();
-    let mut state = json!("running");
-    for _ in 0..200 {
-        state = sandbox.get(&operation).await.json()["state"].clone();
-        if state != "running" {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(state, "applied");
+    sandbox.wait_for(&operation, |operation| operation["state"] != "running").await;
+    assert_eq!(sandbox.get(&operation).await.json()["state"], "applied");
     assert_eq!(sandbox.get(&facility()).await.json()["fields"]["Description"], "Facilities");
 }
 
@@ -95,12 +105,15 @@ async fn a_rehearsed_failure_is_that_of_its_request_alone() {
     let fields = json!({ "Description": "mine" });
     // A write whose response is lost takes until the deadline; meanwhile others work as ever.
     let lost = sandbox.patch(&facility(), &tag, "unknown").fields(&fields).send();
+    let running = "/operations?state=running";
+    let has_begun = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == 1);
     let others = async {
-        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        sandbox.wait_for(running, has_begun).await;
         sandbox.get(&facility()).await.assert_status(200);
         let limited = sandbox.client.get(&facility()).header("Sandbox-Fault", "quota").send().await;
         limited.assert_problem(429, "rate-limited");
         sandbox.get(&facility()).await.assert_status(200);
+        assert!(has_begun(&sandbox.get(running).await.json()), "the write has ended too early");
     };
     let (lost, ()) = futures_util::future::join(lost, others).await;
     lost.assert_problem(504, "outcome-unknown");

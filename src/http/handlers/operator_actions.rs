@@ -28,7 +28,8 @@ pub(in crate::http) struct VerdictBody {
     /// The state in which the operation ends.
     #[schema(example = "applied")]
     state: ResolvedState,
-    /// Why: 1 to 500 characters, not blanks alone. The ledger has only its hash.
+    /// Why: 1 to 500 characters, not blanks alone, and no control characters but tabs and line
+    /// breaks. The ledger has only its hash.
     #[schema(min_length = 1, max_length = 500, example = "Seen in the vendor's own user interface.")]
     note: String,
 }

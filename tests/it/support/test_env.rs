@@ -204,6 +204,25 @@ impl TestEnv {
         }
     }
 
+    /// Repeats a request that the schema refuses until a response is the last one: only a schema
+    /// that is a second old is read again before it refuses.
+    pub(crate) async fn repeat_refused(
+        &self,
+        request: impl Fn() -> Request,
+        is_last: impl Fn(&TestResponse) -> bool,
+    ) -> TestResponse {
+        let until = Instant::now() + WAIT_TIMEOUT;
+        loop {
+            let response = request().send().await;
+            if is_last(&response) {
+                return response;
+            }
+            response.assert_problem(422, "rejected");
+            assert!(Instant::now() < until, "still refused: {response:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The operations of the system, in the order of the gateway.
     pub(crate) async fn list_operations(&self) -> Vec<Value> {
         let page =
