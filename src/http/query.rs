@@ -130,21 +130,21 @@ impl QueryParams {
         }
     }
 
-    /// Where the page begins: the place in `cursor`, if the cursor came from this very query.
+    /// Where the page begins: the position in `cursor`, if the cursor came from this very query.
     ///
     /// # Errors
     /// 400.
     pub(super) fn decode_cursor<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> Result<Option<T>, Problem> {
         let Some(cursor) = self.get("cursor") else { return Ok(None) };
-        let place = decode_cursor(&self.cursor_scope(), cursor).and_then(|place| parse(&place));
-        place
+        let position = decode_cursor(&self.cursor_scope(), cursor).and_then(|position| parse(&position));
+        position
             .map(Some)
             .ok_or_else(|| bad_query("the cursor is not from this query; send `next` of the previous page unchanged"))
     }
 
-    /// The cursor of the page of this query that begins at a place.
-    pub(super) fn encode_cursor(&self, place: &str) -> String {
-        encode_cursor(&self.cursor_scope(), place)
+    /// The cursor of the page of this query that begins at a position.
+    pub(super) fn encode_cursor(&self, position: &str) -> String {
+        encode_cursor(&self.cursor_scope(), position)
     }
 
     /// The path, and all parameters but the cursor, sorted.
@@ -235,7 +235,7 @@ mod tests {
         let cursor = query("limit=5&collection=a", "/records/crm").encode_cursor("7");
         let decode = |raw: &str, path: &str| {
             let query = query(&format!("{raw}cursor={}", percent_encode(&cursor)), path);
-            query.decode_cursor(|place| Some(place.to_owned())).ok().flatten()
+            query.decode_cursor(|position| Some(position.to_owned())).ok().flatten()
         };
         for same in ["/records/crm", "/records/c%72m"] {
             assert_eq!(decode("collection=a&limit=5&", same).as_deref(), Some("7"), "{same}");

@@ -87,7 +87,7 @@ mod tests {
     }
 
     fn response_body(length: usize) -> BoxBody {
-        let text: Vec<u8> = (0..length).map(|place| u8::try_from(place % 251).expect("small")).collect();
+        let text: Vec<u8> = (0..length).map(|index| u8::try_from(index % 251).expect("small")).collect();
         chunk_large_body(HttpResponse::build(StatusCode::OK).body(text)).into_body()
     }
 
@@ -102,7 +102,7 @@ mod tests {
                 assert!(chunk.len() <= CHUNK_BYTES);
                 whole.extend_from_slice(&chunk);
             }
-            assert!(whole.iter().enumerate().all(|(place, byte)| usize::from(*byte) == place % 251), "{length}");
+            assert!(whole.iter().enumerate().all(|(index, byte)| usize::from(*byte) == index % 251), "{length}");
             assert_eq!(whole.len(), length);
         }
     }

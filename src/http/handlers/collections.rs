@@ -63,7 +63,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     let query = context.query(&["limit", "cursor"])?;
     let limit = query.limit()?;
-    let start = query.decode_cursor(|place| place.parse().ok())?.unwrap_or(0_usize);
+    let start = query.decode_cursor(|position| position.parse().ok())?.unwrap_or(0_usize);
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let caller_context = context.caller_context()?;
     let policy = &system.policy;

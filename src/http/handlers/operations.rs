@@ -91,7 +91,7 @@ pub(in crate::http) async fn list(context: RequestContext) -> HandlerResult {
         until,
         order: params.order()?,
         limit: params.limit()?,
-        after: params.decode_cursor(|place| place.parse().ok())?,
+        after: params.decode_cursor(|position| position.parse().ok())?,
     };
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let page = context.read_journal(context.gateway().journal().operations(query)).await?;

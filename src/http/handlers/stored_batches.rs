@@ -213,7 +213,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
     accept::require_json(context.headers())?;
     let params = context.query(&["limit", "cursor"])?;
     let limit = params.limit()?;
-    let from = params.decode_cursor(|place| place.parse::<i64>().ok().filter(|position| *position >= 0))?;
+    let from = params.decode_cursor(|text| text.parse::<i64>().ok().filter(|position| *position >= 0))?;
     let preconditions = ReadPreconditions::parse(context.headers())?;
     let batch = find(&context, &id).await?;
     let (items, next) = batch.page(&context, from.unwrap_or_default(), limit).await?;

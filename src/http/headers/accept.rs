@@ -79,19 +79,19 @@ pub(crate) fn require_json_or_lines(headers: &HeaderMap) -> Result<bool, Problem
 fn prefers_to_json(headers: &HeaderMap, media_type: &str) -> Result<bool, Problem> {
     let mut named: Option<(usize, u16)> = None;
     let mut json: Option<(usize, u16)> = None;
-    for (place, member) in members(headers).enumerate() {
+    for (position, member) in members(headers).enumerate() {
         let mut parts = syntax::split_list(member, ';');
         let name = parts.next().unwrap_or_default().to_ascii_lowercase();
         let Some(weight) = weight_of(parts).filter(|weight| *weight > 0) else { continue };
         if name == media_type {
-            named.get_or_insert((place, weight));
+            named.get_or_insert((position, weight));
         } else if name == "application/json" {
-            json.get_or_insert((place, weight));
+            json.get_or_insert((position, weight));
         }
     }
     match (named, json) {
-        (Some((place, weight)), Some((json_place, json_weight))) => {
-            Ok(weight > json_weight || (weight == json_weight && place < json_place))
+        (Some((position, weight)), Some((json_position, json_weight))) => {
+            Ok(weight > json_weight || (weight == json_weight && position < json_position))
         }
         (Some(_), None) => Ok(true),
         (None, _) => require_json(headers).map(|()| false),

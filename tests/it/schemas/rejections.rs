@@ -1,7 +1,5 @@
 //! What is refused before anything is sent, and what is not.
 
-use std::time::Duration;
-
 use actix_web::http::Method;
 use records_gateway::sandbox::CallKind;
 use serde_json::{Value, json};
