@@ -155,7 +155,7 @@ impl CallerQuota {
         self.reservation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts an item of a batch that is in flight instead of its batch, so that only its rate counts.
+    /// Counts an item of a batch that is in flight instead of its batch: against the rate alone.
     ///
     /// # Errors
     /// The rate that it would exceed.

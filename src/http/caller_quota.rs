@@ -52,9 +52,9 @@ fn lend_in_flight(batch: &Rc<RequestState>) -> Option<InFlightLoan> {
     is_free.then(|| InFlightLoan(Rc::clone(batch)))
 }
 
-/// Counts an item of a batch against its caller's limits. One item at a time is in flight instead of
-/// its batch; the others wait until they may be in flight besides it, and for a single request that
-/// was refused.
+/// Counts an item of a batch against its caller's limits. One item at a time is in flight instead
+/// of its batch; the others wait until they may be in flight besides it, and for a single request
+/// that was refused.
 ///
 /// # Errors
 /// 429: the rate, or too many requests in flight until the item's deadline.

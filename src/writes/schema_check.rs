@@ -142,8 +142,8 @@ async fn recheck_with_fresh_schema(
     refuse_if_wrong(task, merge_in_member_order(&task.command.op, errors, by_adapter))
 }
 
-/// What the schema of this moment finds; `None` if it is not available. What the
-/// adapter finds is refused in any case.
+/// What the schema of this moment finds; `None` if it is not available. What the adapter finds is
+/// refused in any case.
 async fn find_with_fresh_schema(
     task: &WriteTask<'_>,
     collection: &str,
@@ -172,7 +172,7 @@ fn find_schema_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError
     }
 }
 
-/// Whether the form of a value that fits the schema is unusual, so that the vendor may find it wrong.
+/// Whether a value that fits the schema has an unusual form, so that the vendor may find it wrong.
 /// The response to a create has the record that it made.
 fn has_unusual_form(schema: &CollectionSchema, op: &WriteOp) -> bool {
     !matches!(op, WriteOp::Create { .. }) && schema.has_unusual_form(&given_members(op))

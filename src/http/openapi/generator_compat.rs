@@ -1,5 +1,5 @@
-//! Changes of the document so that generators of clients make code of it that compiles. Which values
-//! a member has is the matter of `enum_members`.
+//! Changes of the document so that generators of clients make code of it that compiles. Which
+//! values a member has is the matter of `enum_members`.
 
 use serde_json::{Map, Value, json};
 

@@ -21,7 +21,7 @@ pub(super) async fn load_collections(transport: &dyn Transport) -> Result<Collec
     Ok(CollectionList { items: names.into_iter().map(to_info).collect(), complete: false })
 }
 
-/// The attributes of a Data Definition. A list may load_within_limit only the columns that it shows, which
+/// The attributes of a Data Definition. A list may describe only the columns that it shows, which
 /// are the ids; then the first fragment is described.
 pub(super) async fn load_schema(transport: &dyn Transport, definition: &str) -> Result<RecordSchema, VendorError> {
     let response = transport.send(schema_list_request(definition)).await?;

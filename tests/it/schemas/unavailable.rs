@@ -53,7 +53,7 @@ async fn a_schema_that_hangs_delays_a_write_by_two_seconds_at_most(fixture: &'st
     let tag = env.current_etag(fixture.key).await;
     let begun = Instant::now();
     env.set_text(fixture.key, &tag, "mine").send().await.assert_status(fixture.patch_status);
-    // A quarter of the time that is left, 15 s, would be too much; a busy machine has the difference.
+    // Without this limit it would be a quarter of the deadline: 15 s.
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
     let calls = env.call_count(CallKind::Schema);
     assert!(calls > 0);
