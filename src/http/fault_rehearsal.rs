@@ -12,16 +12,6 @@ use crate::problem::{Problem, ProblemKind};
 use crate::record::RecordId;
 use crate::system::System;
 
-/// Makes a fake vendor fail for one request.
-pub trait FaultRehearsal: Send + Sync {
-    /// Begins the failure `fault` of a system's vendor, for the request of this trace, which may
-    /// name a record. It ends when the result is dropped.
-    ///
-    /// # Errors
-    /// What would be valid.
-    fn begin(&self, system: &str, record: Option<&str>, trace: &str, fault: &str) -> Result<Box<dyn Any>, String>;
-}
-
 /// Where the header has a meaning.
 const PATHS: [&str; 2] = ["/records/{system}", "/models/{model}/{system}"];
 

@@ -1,5 +1,6 @@
 //! What all requests share, and its replacement when the configuration changes.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -8,7 +9,6 @@ use arc_swap::ArcSwap;
 
 use super::authenticator::Authenticator;
 use super::configured_models::Models;
-use super::fault_rehearsal::FaultRehearsal;
 use super::process_info::ProcessInfo;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
@@ -46,6 +46,16 @@ pub struct BatchLimits {
     pub max_concurrency: usize,
     /// `batch_deadline`: how long items may begin.
     pub deadline: Duration,
+}
+
+/// Makes a fake vendor fail for one request.
+pub trait FaultRehearsal: Send + Sync {
+    /// Begins the failure `fault` of a system's vendor, for the request of this trace, which may
+    /// name a record. It ends when the result is dropped.
+    ///
+    /// # Errors
+    /// What would be valid.
+    fn begin(&self, system: &str, record: Option<&str>, trace: &str, fault: &str) -> Result<Box<dyn Any>, String>;
 }
 
 /// The services that handlers call, as one configuration built them.

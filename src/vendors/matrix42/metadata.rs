@@ -1,4 +1,4 @@
-//! The calls that load_within_limit Data Definitions.
+//! The calls that describe Data Definitions.
 
 use super::column_cache::lacks_description;
 use super::protocol::{class_list_request, schema_list_request, schema_request};
