@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::support::{FIXTURES, MATRIX42, PROGRAM, Request, TestClient, TestEnv, TestResponse};
 
 /// The longest wait for what must come.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 struct SandboxProcess {
     child: Child,
