@@ -1,5 +1,7 @@
 //! What a patch sets: each field of the model with its new value.
 
+use std::sync::OnceLock;
+
 use serde_json::{Map, Value};
 
 use super::document::DocumentMembers;
@@ -8,14 +10,14 @@ use super::system_map::{MapEntry, SystemMap, get};
 use crate::record::{FieldError, RawJson, RawObject, json_pointer};
 
 /// A field and its new value.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Assignment {
     /// The index of the field's entry in the map.
     pub entry: usize,
-    /// The new value; null unsets.
-    pub new_value: Value,
-    /// The same as text.
+    /// The new value as text; null unsets.
     pub text: RawJson,
+    /// The same, parsed when it is needed.
+    value: OnceLock<Value>,
 }
 
 /// The assignments of a merge patch of `fields`, and the errors of the other members: fields that
@@ -44,7 +46,12 @@ pub(super) fn compare(
 
 impl Assignment {
     fn new(entry: usize, new_value: Value) -> Self {
-        Self { entry, text: (&new_value).into(), new_value }
+        Self { entry, text: (&new_value).into(), value: new_value.into() }
+    }
+
+    /// The new value; null unsets.
+    pub(super) fn new_value(&self) -> &Value {
+        self.value.get_or_init(|| self.text.value().unwrap_or_default())
     }
 }
 
@@ -60,8 +67,7 @@ impl AssignmentReader<'_> {
         for (name, value) in members.iter() {
             match group.get(name) {
                 Some(FieldNode::Kept(entry)) => {
-                    let new_value = value.value().unwrap_or_default();
-                    self.found.push(Assignment { entry: *entry, new_value, text: value.clone() });
+                    self.found.push(Assignment { entry: *entry, text: value.clone(), value: OnceLock::new() });
                 }
                 Some(FieldNode::Group(below)) => self.group(below, &[above, &[name]].concat(), value),
                 Some(FieldNode::Missing) | None => {

@@ -41,7 +41,8 @@ impl SystemMap {
         let named = |place: &[String], assignments: &[Assignment]| {
             assignments.iter().any(|one| self.entries.get(one.entry).is_some_and(|entry| entry.place.names() == place))
         };
-        for Assignment { entry: index, new_value, .. } in &assignments {
+        for assignment in &assignments {
+            let (index, new_value) = (&assignment.entry, assignment.new_value());
             let Some(entry) = self.entries.get(*index) else { continue };
             match entry.encode(new_value, None) {
                 Err(detail) => errors.push(entry.error(detail)),

@@ -14,9 +14,17 @@ pub struct Document<'r> {
     map: &'r SystemMap,
     record: &'r RawObject,
     /// What each entry of the map reads; `None` where the record has nothing at its place.
-    read: Vec<Option<Decoded<'r>>>,
+    read: Vec<Option<FieldRead<'r>>>,
     /// What each member of the record leaves to `vendor`.
     rest: Vec<Rest>,
+}
+
+/// What an entry of the map reads.
+#[derive(Debug)]
+enum FieldRead<'r> {
+    /// The vendor's text, which is the model's, too.
+    Unchanged(&'r RawJson),
+    Decoded(Decoded<'r>),
 }
 
 /// What the fields leave of a member of the record.
@@ -43,7 +51,7 @@ impl<'r> Document<'r> {
     /// The document of a record's `fields`.
     #[must_use]
     pub fn new(map: &'r SystemMap, record: &'r RawObject) -> Self {
-        let mut read: Vec<Option<Decoded<'r>>> = map.entries.iter().map(|_| None).collect();
+        let mut read: Vec<Option<FieldRead<'r>>> = map.entries.iter().map(|_| None).collect();
         let mut rest = Vec::with_capacity(record.len());
         for (name, value) in record.iter() {
             rest.push(match map.index.entries_in(name) {
@@ -61,10 +69,11 @@ impl<'r> Document<'r> {
         let mut members = Vec::with_capacity(self.read.len());
         for (entry, read) in self.map.entries.iter().zip(&self.read) {
             let node = match read {
-                Some(Decoded::Unreadable(_)) => continue,
-                Some(Decoded::Value(value)) => OutputNode::Value(value),
+                Some(FieldRead::Unchanged(text)) => OutputNode::Text(text),
+                Some(FieldRead::Decoded(Decoded::Unreadable(_))) => continue,
+                Some(FieldRead::Decoded(Decoded::Value(value))) => OutputNode::Value(value),
                 None if is_partial => OutputNode::Nothing,
-                None | Some(Decoded::Unset) => OutputNode::Value(&Value::Null),
+                None | Some(FieldRead::Decoded(Decoded::Unset)) => OutputNode::Value(&Value::Null),
             };
             add_node(&mut members, &entry.field.path, node);
         }
@@ -84,7 +93,7 @@ impl<'r> Document<'r> {
     /// The entries that cannot be read, and why.
     pub fn unreadable(&self) -> impl Iterator<Item = (&'r MapEntry, &str)> {
         self.map.entries.iter().zip(&self.read).filter_map(|(entry, read)| match read {
-            Some(Decoded::Unreadable(why)) => Some((entry, why.as_str())),
+            Some(FieldRead::Decoded(Decoded::Unreadable(why))) => Some((entry, why.as_str())),
             _ => None,
         })
     }
@@ -93,11 +102,13 @@ impl<'r> Document<'r> {
     pub(super) fn into_members(self) -> DocumentMembers {
         let mut members = DocumentMembers::default();
         for (entry, read) in self.map.entries.iter().zip(self.read) {
-            match read {
-                Some(Decoded::Unreadable(_)) => {}
-                Some(Decoded::Value(value)) => put(&mut members.fields, &entry.field.path, value.into_owned()),
-                None | Some(Decoded::Unset) => put(&mut members.fields, &entry.field.path, Value::Null),
-            }
+            let value = match read {
+                Some(FieldRead::Decoded(Decoded::Unreadable(_))) => continue,
+                Some(FieldRead::Unchanged(text)) => text.value().unwrap_or_default(),
+                Some(FieldRead::Decoded(Decoded::Value(value))) => value.into_owned(),
+                None | Some(FieldRead::Decoded(Decoded::Unset)) => Value::Null,
+            };
+            put(&mut members.fields, &entry.field.path, value);
         }
         for ((name, value), rest) in self.record.iter().zip(self.rest) {
             let left = match rest {
@@ -112,21 +123,34 @@ impl<'r> Document<'r> {
 }
 
 /// Reads the entries with places in a member, and returns what they leave of it.
-fn read_member<'r>(map: &'r SystemMap, entries: &[usize], value: &RawJson, read: &mut [Option<Decoded<'r>>]) -> Rest {
+fn read_member<'r>(
+    map: &'r SystemMap,
+    entries: &[usize],
+    value: &'r RawJson,
+    read: &mut [Option<FieldRead<'r>>],
+) -> Rest {
+    if let [index] = entries
+        && map.entries.get(*index).is_some_and(|entry| entry.is_unchanged(value))
+        && let Some(read) = read.get_mut(*index)
+    {
+        *read = Some(FieldRead::Unchanged(value));
+        return Rest::Nothing;
+    }
     let mut left = value.value().unwrap_or_default();
     for index in entries {
         let (Some(entry), Some(read)) = (map.entries.get(*index), read.get_mut(*index)) else { continue };
         if entry.place.is_member() {
             let decoded = entry.decode(Some(Cow::Owned(left)));
             let is_unreadable = matches!(decoded, Decoded::Unreadable(_));
-            *read = Some(decoded);
+            *read = Some(FieldRead::Decoded(decoded));
             return if is_unreadable { Rest::Whole } else { Rest::Nothing };
         }
         // No place is in another one, so that the places removed so far do not matter.
-        *read = entry.decode_below(&left);
-        if matches!(read, Some(Decoded::Unset | Decoded::Value(_))) {
+        let decoded = entry.decode_below(&left);
+        if matches!(decoded, Some(Decoded::Unset | Decoded::Value(_))) {
             remove_below(&mut left, entry.place.below());
         }
+        *read = decoded.map(FieldRead::Decoded);
     }
     Rest::Part(left)
 }
@@ -151,6 +175,8 @@ fn remove_below(value: &mut Value, path: &[String]) {
 
 /// A name of a document's `fields` as it is written.
 enum OutputNode<'d> {
+    /// A text of the record.
+    Text(&'d RawJson),
     Value(&'d Value),
     /// Nothing, in an object that is shown all the same.
     Nothing,
@@ -176,6 +202,7 @@ fn add_node<'d>(members: &mut Vec<(&'d str, OutputNode<'d>)>, path: &'d [String]
 
 fn write_nodes(object: JsonObjectWriter, members: &[(&str, OutputNode<'_>)]) -> JsonObjectWriter {
     members.iter().fold(object, |object, (name, node)| match node {
+        OutputNode::Text(text) => object.raw(name, text.as_str()),
         OutputNode::Value(value) => object.value(name, value),
         OutputNode::Nothing => object,
         OutputNode::Group(group) => object.object(name, |object| write_nodes(object, group)),

@@ -94,7 +94,11 @@ fn encode_members(
     members.extend(vendor.iter().filter(is_rest).map(|(name, value)| (name.clone(), value.into())));
     for assignment in assignments {
         let Some(entry) = map.entries.get(assignment.entry) else { continue };
-        let is_plain = entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(&assignment.new_value);
+        if !entry.is_read_only && entry.is_unchanged(&assignment.text) {
+            members.push((entry.place.member().to_owned(), assignment.text.clone()));
+            continue;
+        }
+        let is_plain = entry.place.is_member() && !entry.is_read_only && entry.has_one_spelling(assignment.new_value());
         match encode_text(entry, assignment) {
             Err(detail) => rejected.push(entry.error(detail)),
             Ok(text) if is_plain => members.push((entry.place.member().to_owned(), text)),
@@ -107,8 +111,8 @@ fn encode_members(
 /// The vendor's form of a new value as text. A value that the vendor writes as the model does stays
 /// the text that it is.
 fn encode_text(entry: &MapEntry, assignment: &Assignment) -> Result<RawJson, String> {
-    let encoded = entry.encode(&assignment.new_value, None)?;
-    if *encoded == assignment.new_value {
+    let encoded = entry.encode(assignment.new_value(), None)?;
+    if *encoded == *assignment.new_value() {
         return Ok(assignment.text.normalized().into_owned());
     }
     Ok((&*encoded).into())

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::decimal;
 use super::time::parse_instant;
+use crate::record::RawJson;
 
 /// The type of a value that is no array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +170,27 @@ impl Field {
         }
     }
 
+    /// Whether a value fits for certain, as its text shows: most do. `false` says nothing.
+    pub(super) fn fits_by_text(&self, value: &RawJson) -> bool {
+        let text = value.as_str();
+        if !self.choices.is_empty() || self.format.is_some() {
+            return false;
+        }
+        let is_number = |allowed: &[u8]| text.bytes().all(|byte| byte.is_ascii_digit() || allowed.contains(&byte));
+        match self.kind {
+            // Without escapes a text has at most as many characters as bytes, its quotes left out.
+            FieldType::Scalar(ScalarType::String) => {
+                text.starts_with('"')
+                    && !text.contains('\\')
+                    && self.max_length.is_none_or(|max| u64::try_from(text.len()).is_ok_and(|len| len <= max + 2))
+            }
+            FieldType::Scalar(ScalarType::Boolean) => matches!(text, "true" | "false"),
+            FieldType::Scalar(ScalarType::Integer) => is_number(b"-"),
+            FieldType::Scalar(ScalarType::Number) => is_number(b"-."),
+            FieldType::Array(_) => false,
+        }
+    }
+
     fn validate_scalar(&self, scalar: ScalarType, value: &Value) -> Result<(), String> {
         if !scalar.is_type_of(value) {
             return Err(format!("must be of type {}", scalar.as_str()));
@@ -238,5 +260,68 @@ impl Field {
             (None, None, ScalarType::Boolean) => true.into(),
         };
         if matches!(self.kind, FieldType::Array(_)) { json!([scalar]) } else { scalar }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_by_its_text_fits_and_reads_as_the_same_text() {
+        let field = |kind, format, max_length, choices: &[Value]| Field {
+            path: vec!["f".to_owned()],
+            kind,
+            title: None,
+            description: None,
+            format,
+            max_length,
+            choices: choices.to_vec(),
+            sample: None,
+        };
+        let scalar = FieldType::Scalar;
+        let fields = [
+            field(scalar(ScalarType::String), None, None, &[]),
+            field(scalar(ScalarType::String), None, Some(3), &[]),
+            field(scalar(ScalarType::String), Some(Format::Date), None, &[]),
+            field(scalar(ScalarType::String), None, None, &[json!("a")]),
+            field(scalar(ScalarType::Boolean), None, None, &[]),
+            field(scalar(ScalarType::Integer), None, None, &[]),
+            field(scalar(ScalarType::Number), None, None, &[]),
+            field(FieldType::Array(ScalarType::String), None, None, &[]),
+        ];
+        let texts = [
+            r#""""#,
+            r#""a""#,
+            r#""abc""#,
+            r#""abcd""#,
+            r#""äöüß""#,
+            r#""\u0041""#,
+            "true",
+            "false",
+            "null",
+            "0",
+            "-0",
+            "-12",
+            "12345678901234567890",
+            "1.10",
+            "1e2",
+            "{}",
+            "[]",
+            r#"["a"]"#,
+        ];
+        let mut certain = 0;
+        for field in &fields {
+            for text in texts {
+                let raw: RawJson = serde_json::from_str(text).expect("JSON");
+                let value: Value = serde_json::from_str(text).expect("JSON");
+                if field.fits_by_text(&raw) {
+                    certain += 1;
+                    assert!(field.allows(&value), "{field:?} {text}");
+                    assert_eq!(RawJson::from(&value).as_str(), text, "it is written as it was read");
+                }
+            }
+        }
+        assert_eq!(certain, 19);
     }
 }

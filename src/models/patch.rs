@@ -66,7 +66,7 @@ impl ModelPatch {
     }
 
     fn entries<'m>(&'m self, assignments: &'m [Assignment]) -> impl Iterator<Item = (&'m MapEntry, &'m Value)> {
-        assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, &one.new_value)))
+        assignments.iter().filter_map(|one| Some((self.map.entries.get(one.entry)?, one.new_value())))
     }
 
     /// The record's `fields` after the patch; `etag` is the record's.

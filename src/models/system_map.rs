@@ -10,7 +10,7 @@ use super::field::Field;
 use super::fingerprint::MapFingerprint;
 use super::map_index::MapIndex;
 use super::place::{Place, get_below};
-use crate::record::{FieldError, SystemName, json_pointer, nearest_name, values_equal};
+use crate::record::{FieldError, RawJson, SystemName, json_pointer, nearest_name, values_equal};
 
 /// Where and how a system keeps one field.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +114,11 @@ impl MapEntry {
         } else {
             Err("the system's form cannot hold this value: it would read as another one".to_owned())
         }
+    }
+
+    /// Whether the vendor's value and the model's are one text, in both directions.
+    pub(super) fn is_unchanged(&self, text: &RawJson) -> bool {
+        self.codec == Codec::Same && self.none.is_none() && self.place.is_member() && self.field.fits_by_text(text)
     }
 
     /// Whether the vendor's form of a new value does not depend on the record.
