@@ -15,12 +15,16 @@ const NO_INTEGERS: RangeInclusive<i64> = RangeInclusive::new(1, 0);
 pub(super) struct CertainTypes {
     types: JsonTypeSet,
     integers: RangeInclusive<i64>,
+    /// The longest text, in characters.
+    max_length: Option<u64>,
 }
 
 impl CertainTypes {
     /// Nothing is certain with a rule that is not known here.
     pub(super) fn from_schema(schema: &Map<String, Value>) -> Self {
-        let is_known = |rule: &String| matches!(rule.as_str(), "type" | "minimum" | "maximum" | "title" | "x-vendor");
+        let is_known = |rule: &String| {
+            matches!(rule.as_str(), "type" | "minimum" | "maximum" | "maxLength" | "title" | "x-vendor")
+        };
         let is_type = |name: &str| match schema.get("type") {
             None => true,
             Some(Value::Array(types)) => types.iter().any(|one| one == name),
@@ -39,14 +43,16 @@ impl CertainTypes {
                 types = types.remove(JsonType::Number);
             }
         }
-        Self { types, integers }
+        let max_length = schema.get("maxLength").map(|max| max.as_u64().unwrap_or_default());
+        Self { types, integers, max_length }
     }
 
     /// Whether the value fits for certain.
     pub(super) fn accepts(&self, value: &RawJson) -> bool {
         let text = value.as_str();
         let one = match text.as_bytes().first() {
-            Some(b'"') => JsonType::String,
+            Some(b'"') if self.max_length.is_none_or(|max| is_short(text, max)) => JsonType::String,
+            Some(b'"') => return false,
             Some(b't' | b'f') => JsonType::Boolean,
             Some(b'n') => JsonType::Null,
             Some(b'{') => JsonType::Object,
@@ -56,6 +62,12 @@ impl CertainTypes {
         };
         self.types.contains(one)
     }
+}
+
+/// Whether a text has at most so many characters for certain: without escapes it has at most as
+/// many as bytes, its quotes left out.
+fn is_short(text: &str, max: u64) -> bool {
+    u64::try_from(text.len()).is_ok_and(|bytes| bytes <= max.saturating_add(2)) && !text.contains('\\')
 }
 
 #[cfg(test)]
@@ -127,6 +139,7 @@ mod tests {
             (json!({ "type": "string", "x-vendor": {} }), json!("a")),
             (json!({ "type": ["boolean", "integer"], "minimum": 0, "maximum": 1 }), json!(true)),
             (json!({ "type": ["string", "null"] }), json!(null)),
+            (json!({ "type": "string", "maxLength": 3 }), json!("abc")),
             (json!({ "type": "integer", "minimum": 0, "maximum": 9 }), json!(7)),
         ] {
             let types = CertainTypes::from_schema(schema.as_object().expect("an object"));

@@ -34,10 +34,35 @@ pub struct CollectionSchema {
     updatable: HashMap<String, MemberValidator>,
 }
 
+/// How a value fits its schema, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// As such values do.
+    Usual,
+    /// In an unusual form, so that the vendor may find it wrong all the same.
+    Unusual,
+    /// Not.
+    Wrong,
+}
+
 struct MemberValidator {
     certain: CertainTypes,
     validator: Validator,
     strict_form: StrictForm,
+}
+
+impl MemberValidator {
+    fn fit(&self, value: &RawJson) -> Fit {
+        if self.certain.accepts(value) {
+            Fit::Usual
+        } else if !self.validator.is_valid(&value.value().unwrap_or_default()) {
+            Fit::Wrong
+        } else if self.strict_form.is_broken_by(value) {
+            Fit::Unusual
+        } else {
+            Fit::Usual
+        }
+    }
 }
 
 /// The path of a collection's schema below that of the collections.
@@ -122,29 +147,27 @@ impl CollectionSchema {
     /// What is wrong with members that a patch sets, null included.
     #[must_use]
     pub fn check_patch(&self, members: &RawObject) -> Vec<FieldError> {
-        if members.iter().all(|(name, value)| self.fits(name, value)) {
-            return Vec::new();
-        }
-        self.check_members(members.to_map())
+        if self.fit(members) == Fit::Wrong { self.check_members(members.to_map()) } else { Vec::new() }
     }
 
-    fn fits(&self, name: &str, value: &RawJson) -> bool {
-        match self.updatable.get(name) {
-            Some(member) => {
-                member.certain.accepts(value) || member.validator.is_valid(&value.value().unwrap_or_default())
-            }
-            None => !self.schema.is_closed,
-        }
+    /// How members fit that a patch sets: as the one does that fits worst.
+    #[must_use]
+    pub fn fit(&self, members: &RawObject) -> Fit {
+        members.iter().map(|(name, value)| self.fit_of(name, value)).max().unwrap_or(Fit::Usual)
     }
 
-    /// Whether a value that fits has an unusual form, so that a vendor may find it wrong.
+    /// Whether one of these members fits in an unusual form.
     #[must_use]
     pub fn has_unusual_form(&self, members: &RawObject) -> bool {
-        let is_unusual = |(name, value): (&str, &RawJson)| {
-            let member = self.updatable.get(name);
-            member.is_some_and(|member| !member.certain.accepts(value) && member.strict_form.is_broken_by(value))
-        };
-        members.iter().any(is_unusual)
+        members.iter().any(|(name, value)| self.fit_of(name, value) == Fit::Unusual)
+    }
+
+    fn fit_of(&self, name: &str, value: &RawJson) -> Fit {
+        match self.updatable.get(name) {
+            Some(member) => member.fit(value),
+            None if self.schema.is_closed => Fit::Wrong,
+            None => Fit::Usual,
+        }
     }
 
     /// What is wrong with members that a patch sets, parsed.
@@ -233,7 +256,7 @@ mod tests {
             let mut refused = 0;
             for name in fields.iter().map(|field| field.name.as_str()).chain(["other"]) {
                 for value in values.iter().chain([&json!({ "n": "x" }), &json!({ "n": 1 })]) {
-                    let fits = schema.fits(name, &RawJson::from(value));
+                    let fits = schema.fit_of(name, &RawJson::from(value)) != Fit::Wrong;
                     assert_eq!(fits, schema.update.is_valid(&json!({ name: value })), "{is_closed} {name} {value}");
                     refused += usize::from(!fits);
                 }

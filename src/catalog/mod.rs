@@ -20,7 +20,7 @@ use moka::future::Cache;
 use tokio::time::{Instant, timeout_at};
 
 use cache_slot::{CacheSlot, CachedValue};
-pub use compiled::{CollectionSchema, SchemaDocument};
+pub use compiled::{CollectionSchema, Fit, SchemaDocument};
 pub use reader::Requester;
 use reader::SchemaReader;
 pub use schema_purpose::SchemaPurpose;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::command::{Handling, WriteOp};
 use super::write_task::WriteTask;
-use crate::catalog::{CollectionSchema, for_check};
+use crate::catalog::{CollectionSchema, Fit, for_check};
 use crate::problem::Problem;
 use crate::record::{FieldChange, FieldError, RawObject, RecordId, SchemaRule, fields_member, pointers_overlap};
 use crate::system::Validation;
@@ -38,8 +38,9 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
         mark_unchecked(task);
         return refuse_if_wrong(task, by_adapter);
     };
-    if by_adapter.is_empty() && find_schema_errors(&schema, op).is_empty() {
-        if has_unusual_form(&schema, op) {
+    let fit = fit_schema(&schema, op);
+    if by_adapter.is_empty() && fit != Fit::Wrong {
+        if fit == Fit::Unusual {
             task.schema.set_unusual_form();
         }
         task.schema.set_schema(schema);
@@ -165,6 +166,16 @@ async fn find_with_fresh_schema(
     Some(errors)
 }
 
+/// How the values fit. The response to a create has the record that it made, so that no form of
+/// its values is unusual.
+fn fit_schema(schema: &CollectionSchema, op: &WriteOp) -> Fit {
+    match op {
+        WriteOp::Create { fields, .. } if schema.check_create(fields).is_empty() => Fit::Usual,
+        WriteOp::Create { .. } => Fit::Wrong,
+        op => schema.fit(&given_members(op)),
+    }
+}
+
 fn find_schema_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError> {
     match op {
         WriteOp::Create { fields, .. } => schema.check_create(fields),
@@ -172,8 +183,7 @@ fn find_schema_errors(schema: &CollectionSchema, op: &WriteOp) -> Vec<FieldError
     }
 }
 
-/// Whether a value that fits the schema has an unusual form, so that the vendor may find it wrong.
-/// The response to a create has the record that it made.
+/// Whether a value fits in an unusual form; see [`fit_schema`].
 fn has_unusual_form(schema: &CollectionSchema, op: &WriteOp) -> bool {
     !matches!(op, WriteOp::Create { .. }) && schema.has_unusual_form(&given_members(op))
 }
