@@ -142,7 +142,7 @@ async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted
     };
     let journal = &task.services.journal;
     match write.response {
-        ResponseState::Accepted if write.has_idempotency_key => {
+        ResponseState::Accepted if write.claims_key() => {
             save_interim_outcome(journal, write, InterimResponse::Accepted, &outcome).await;
         }
         ResponseState::Accepted => {}

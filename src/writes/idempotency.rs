@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::command::{IdempotencyKey, WriteCommand};
-use super::outcome::{AttemptExit, WriteOutcome};
-use super::problems::{duplicate_in_progress, plan_changed, plan_made_before, write_in_progress, write_not_begun};
+use super::outcome::{AttemptExit, SuccessBody, WriteOutcome};
+use super::problems::{duplicate_in_progress, plan_changed, plan_sent_before, write_in_progress, write_not_begun};
 use crate::journal::{IdempotencyClaim, IdempotencyState, Journal};
 use crate::metrics::{Metrics, PlanOutcome};
 use crate::problem::{Problem, ProblemKind};
@@ -150,9 +150,14 @@ pub(super) fn outcome_from_key(
     match state {
         IdempotencyState::Running(operation) => write_in_progress(system, Some(&operation)).into(),
         // Only the plan of an update is claimed without a key.
-        _ if command.idempotency.is_none() => {
+        state if command.idempotency.is_none() => {
             metrics.plan(system.index, PlanOutcome::Changed);
-            plan_made_before(system).into()
+            let (is_applied, operation) = match first_outcome(&state) {
+                Some(WriteOutcome::Success(success)) => (success.body != SuccessBody::Accepted, success.operation),
+                Some(WriteOutcome::Problem(problem)) => (false, problem.operation),
+                None => (false, None),
+            };
+            plan_sent_before(system, is_applied, operation).into()
         }
         IdempotencyState::Mismatch => {
             if is_plan(command) {
@@ -167,6 +172,14 @@ pub(super) fn outcome_from_key(
             }
             Err(problem) => problem.into(),
         },
+    }
+}
+
+/// The outcome of the first request with a key, if it has one.
+fn first_outcome(state: &IdempotencyState) -> Option<WriteOutcome> {
+    match state {
+        IdempotencyState::Completed(text) | IdempotencyState::Interim(text) => parse_outcome(text).ok(),
+        IdempotencyState::Running(_) | IdempotencyState::Mismatch => None,
     }
 }
 

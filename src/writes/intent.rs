@@ -197,6 +197,11 @@ impl ChangedPaths for WriteIntent {
 }
 
 impl WriteIntent {
+    /// Whether the store has a key for it from its beginning on, that of its caller or its plan.
+    pub(super) fn claims_key(&self) -> bool {
+        self.has_idempotency_key || self.claims_plan
+    }
+
     /// Reads a stored write; `None` if it cannot be read.
     pub(super) fn from_json(json: &str) -> Option<Self> {
         let mut intent: Self = serde_json::from_str(json).ok()?;

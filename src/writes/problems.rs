@@ -72,11 +72,16 @@ pub(super) fn plan_changed(system: &System, differs: Vec<PlanPart>) -> Problem {
     Problem { differs, ..problem }
 }
 
-/// `plan-changed`: the write was made before, and the record has its old values again.
-pub(super) fn plan_made_before(system: &System) -> Problem {
-    let detail = "This plan was made before, and the record has the values of that time again. Nothing was sent. \
-                  Preview the write again.";
-    Problem { detail: detail.to_owned(), ..plan_changed(system, vec![PlanPart::BasedOn]) }
+/// `plan-changed`: the write was sent before, as this operation, and the record has its old values.
+pub(super) fn plan_sent_before(system: &System, is_applied: bool, operation: Option<OperationId>) -> Problem {
+    let detail = if is_applied {
+        "This plan was applied before, and the record has the values of that time again. Nothing was sent. Preview \
+         the write again."
+    } else {
+        "This plan was sent before, and it is not known whether it was applied. Nothing was sent now. Look at the \
+         operation of that write, then preview the write again."
+    };
+    Problem { detail: detail.to_owned(), operation, ..plan_changed(system, vec![PlanPart::BasedOn]) }
 }
 
 /// `overloaded`: the lease was lost on every attempt.

@@ -107,7 +107,7 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
         Some(InterimResponse::Accepted) => ResponseState::Accepted,
         // The caller of a queued write has most likely got its 202. With a key, the store knows
         // every 202 before the caller does.
-        None if intent.is_async && !intent.has_idempotency_key => ResponseState::Accepted,
+        None if intent.is_async && !intent.claims_key() => ResponseState::Accepted,
         Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
     };
     let first_adopted_ms = Some(orphan.first_adopted_ms);

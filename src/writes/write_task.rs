@@ -146,7 +146,7 @@ impl WriteTask<'_> {
     pub(super) async fn respond_accepted(&self, write: &mut InFlightWrite) {
         write.response = ResponseState::Accepted;
         let outcome = WriteOutcome::Success(accepted_success(write));
-        if write.has_idempotency_key {
+        if write.claims_key() {
             save_interim_outcome(&self.services.journal, write, InterimResponse::Accepted, &outcome).await;
         }
         let response = build_response(self.services, outcome, false).await;

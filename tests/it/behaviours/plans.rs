@@ -236,6 +236,29 @@ async fn a_plan_whose_write_was_refused_can_be_made_again() {
     assert_eq!(env.vendor_value(BLUEDOLPHIN.key).unwrap(), "planned");
 }
 
+#[actix_web::test]
+async fn a_plan_with_an_unknown_outcome_is_not_made_again() {
+    let env = TestEnv::start_with(&BLUEDOLPHIN, |config| {
+        config.server("deadline", "3s").every_system("settle_timeout", "1s").every_system("completion_poll", "50ms")
+    });
+    let request = || env.set_text(BLUEDOLPHIN.key, "*", "planned");
+    let planned = plan(&request().preview().send().await);
+    env.faults().always(CallKind::Update, InjectedFault::ResetBefore);
+    let lost = request().header("If-Plan", &planned).send().await;
+    lost.assert_problem(504, "outcome-unknown");
+    assert_eq!(env.wait_for_operation(&lost).await["state"], "unknown");
+    env.faults().clear();
+    let sent = env.call_count(CallKind::Update);
+    let again = request().header("If-Plan", &planned).send().await;
+    let problem = again.assert_problem(409, "plan-changed").json();
+    assert!(problem["detail"].as_str().unwrap().contains("not known whether it was applied"), "{problem}");
+    assert_eq!(problem["operation"], lost.json()["operation"]);
+    assert_eq!(env.call_count(CallKind::Update), sent);
+    let next = plan(&request().preview().send().await);
+    request().header("If-Plan", &next).send().await.assert_status(200);
+    assert_eq!(env.vendor_value(BLUEDOLPHIN.key).unwrap(), "planned");
+}
+
 /// The parts that the problem names.
 async fn differs(request: Request, planned: &str) -> Value {
     let response = request.header("If-Plan", planned).send().await;
