@@ -11,6 +11,7 @@ use super::request_state::RequestState;
 use super::response::append_header;
 use crate::access::{AdmittedRequest, Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
+use crate::system::SharedReadTicket;
 
 /// The pause between two attempts of an item to begin.
 const ITEM_PAUSE: Duration = Duration::from_millis(20);
@@ -54,13 +55,14 @@ fn lend_in_flight(batch: &Rc<RequestState>) -> Option<InFlightLoan> {
 
 /// Counts an item of a batch against its caller's limits. One item at a time is in flight instead
 /// of its batch; the others wait until they may be in flight besides it, and for a single request
-/// that was refused.
+/// that was refused. While it waits another item has its `slot`.
 ///
 /// # Errors
 /// 429: the rate, or too many requests in flight until the item's deadline.
 pub(super) async fn admit_item(
     state: &RequestState,
     batch: &Rc<RequestState>,
+    slot: Option<&SharedReadTicket>,
 ) -> Result<Option<InFlightLoan>, Problem> {
     let Some(caller) = state.principal() else { return Ok(None) };
     let Some(quota) = caller.quota() else { return Ok(None) };
@@ -81,6 +83,9 @@ pub(super) async fn admit_item(
                 if let Some(admitted) = admitted {
                     state.set_admitted(admitted);
                 }
+                if let Some(slot) = slot {
+                    slot.take_slot(state.deadline()).await;
+                }
                 return Ok(loan);
             }
             Err(exceeded) => {
@@ -89,6 +94,10 @@ pub(super) async fn admit_item(
                     return Err(refuse(state, caller, exceeded));
                 }
             }
+        }
+        // Those that have slots are in flight, so that they end and others can be.
+        if let Some(slot) = slot {
+            slot.release_slot();
         }
         sleep(ITEM_PAUSE).await;
     }

@@ -103,7 +103,9 @@ pub(super) async fn size(reader: &Reader, id: &str) -> Result<i64, DbError> {
     rows.first_mut().map_or(Ok(0), |row| row.int(0))
 }
 
-const SELECT_KEY: &str = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND key = ?2";
+/// A key that has not expired at the time `?3`.
+const SELECT_KEY: &str = "SELECT key, operation FROM idempotency
+    WHERE caller = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)";
 
 /// The keys of a caller that begin with a prefix, each with its operation. It reads all keys of the
 /// caller.
@@ -111,22 +113,25 @@ pub(super) async fn claimed_keys_with_prefix(
     reader: &Reader,
     caller: &str,
     prefix: &str,
+    now_ms: i64,
 ) -> Result<HashMap<String, OperationId>, DbError> {
-    let params = [SqlValue::Text(caller.to_owned()), SqlValue::Text(prefix.to_owned())];
-    let statement = "SELECT key, operation FROM idempotency WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2";
+    let params = [SqlValue::Text(caller.to_owned()), SqlValue::Text(prefix.to_owned()), SqlValue::Int(now_ms)];
+    let statement = "SELECT key, operation FROM idempotency
+        WHERE caller = ?1 AND substr(key, 1, length(?2)) = ?2 AND (expires IS NULL OR expires > ?3)";
     let rows = reader.select(statement, &params).await?;
     rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }
 
-/// Those of these keys of a caller that are claimed, each with its operation.
+/// Those of these keys of a caller that are claimed, each with its operation. One prepared
+/// statement finds one key: no statement has to be made for a number of keys, and PostgreSQL gets
+/// them all in one round trip.
 pub(super) async fn claimed_keys(
     reader: &Reader,
     caller: &str,
     keys: &[String],
+    now_ms: i64,
 ) -> Result<HashMap<String, OperationId>, DbError> {
-    let select = async |key: &String| {
-        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.clone())]).await
-    };
+    let select = async |key: &String| reader.select(SELECT_KEY, &key_params(caller, key, now_ms)).await;
     let rows = try_join_all(keys.iter().map(select)).await?;
     rows.into_iter().flatten().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }
@@ -136,8 +141,12 @@ pub(super) async fn claiming_operation(
     reader: &Reader,
     caller: &str,
     key: &str,
+    now_ms: i64,
 ) -> Result<Option<OperationId>, DbError> {
-    let mut rows =
-        reader.select(SELECT_KEY, &[SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned())]).await?;
+    let mut rows = reader.select(SELECT_KEY, &key_params(caller, key, now_ms)).await?;
     rows.first_mut().map(|row| row.operation(1)).transpose()
+}
+
+fn key_params(caller: &str, key: &str, now_ms: i64) -> [SqlValue; 3] {
+    [SqlValue::Text(caller.to_owned()), SqlValue::Text(key.to_owned()), SqlValue::Int(now_ms)]
 }

@@ -51,6 +51,14 @@ label_enum! {
     }
 }
 
+impl RequestAction {
+    /// Whether the request changes a record.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        matches!(self, Self::Create | Self::Update | Self::Delete)
+    }
+}
+
 label_enum! {
     /// The type of an event in the feed of changes: the `type` label.
     ChangeType {

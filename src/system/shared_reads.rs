@@ -18,8 +18,8 @@ use super::System;
 use crate::record::{RecordId, VendorError, VendorErrorKind, VendorRecord};
 use crate::transport::Transport;
 
-/// A scan begins when no item runs that could still join it, which is seen after so long, or so
-/// long after the first read.
+/// A scan begins when no item of its system runs that has not read yet and could still join it,
+/// which is seen after so long, or so long after the first read.
 const GATHER_PAUSE: Duration = Duration::from_millis(10);
 const MAX_GATHER: Duration = Duration::from_secs(1);
 
@@ -51,10 +51,26 @@ struct Group {
 /// What the items of one batch share.
 pub struct SharedReads {
     groups: RefCell<HashMap<(String, String), Group>>,
-    /// How many items run at once. One that waits for a scan does not count.
-    concurrency: usize,
-    /// The slots that no item has.
+    /// The items that run and have not read yet, by their systems.
+    before_read: RefCell<HashMap<String, usize>>,
+    /// The slots that no item has: how many more may run at once. One that waits for a scan does
+    /// not count.
     slots: Arc<Semaphore>,
+}
+
+/// An item that runs and has not read yet.
+struct BeforeRead {
+    reads: Rc<SharedReads>,
+    system: String,
+}
+
+impl Drop for BeforeRead {
+    fn drop(&mut self) {
+        let mut before_read = self.reads.before_read.borrow_mut();
+        if let Some(items) = before_read.get_mut(&self.system) {
+            *items = items.saturating_sub(1);
+        }
+    }
 }
 
 /// An item's part in the reads of its batch.
@@ -62,6 +78,7 @@ pub struct SharedReads {
 pub struct SharedReadTicket {
     reads: Rc<SharedReads>,
     slot: Rc<RefCell<Option<OwnedSemaphorePermit>>>,
+    before_read: Rc<RefCell<Option<BeforeRead>>>,
 }
 
 impl fmt::Debug for SharedReadTicket {
@@ -74,14 +91,21 @@ impl SharedReads {
     /// For a batch of which `concurrency` items run at once.
     #[must_use]
     pub fn new(concurrency: usize) -> Rc<Self> {
-        Rc::new(Self { groups: RefCell::default(), concurrency, slots: Arc::new(Semaphore::new(concurrency)) })
+        let slots = Arc::new(Semaphore::new(concurrency));
+        Rc::new(Self { groups: RefCell::default(), before_read: RefCell::default(), slots })
     }
 
-    /// Waits until one more item may run.
-    pub async fn enter(self: &Rc<Self>) -> SharedReadTicket {
+    /// Waits until one more item of a system may run.
+    pub async fn enter(self: &Rc<Self>, system: &str) -> SharedReadTicket {
         // The semaphore is never closed.
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        SharedReadTicket { reads: Rc::clone(self), slot: Rc::new(RefCell::new(slot)) }
+        *self.before_read.borrow_mut().entry(system.to_owned()).or_default() += 1;
+        let before_read = BeforeRead { reads: Rc::clone(self), system: system.to_owned() };
+        SharedReadTicket {
+            reads: Rc::clone(self),
+            slot: Rc::new(RefCell::new(slot)),
+            before_read: Rc::new(RefCell::new(Some(before_read))),
+        }
     }
 }
 
@@ -102,8 +126,18 @@ impl Drop for Lead {
 }
 
 impl SharedReadTicket {
-    /// Gives the slot of this item to another one.
+    /// Waits for a slot, if the item has none, at most until its deadline: what it has begun must
+    /// end then, with or without one.
+    pub async fn take_slot(&self, deadline: Instant) {
+        if self.slot.borrow().is_none() {
+            let slot = timeout_at(deadline, Arc::clone(&self.reads.slots).acquire_owned()).await;
+            self.slot.replace(slot.ok().and_then(Result::ok));
+        }
+    }
+
+    /// Gives the slot of this item to another one; no scan waits for it any more.
     pub fn release_slot(&self) {
+        drop(self.before_read.take());
         drop(self.slot.take());
     }
 
@@ -119,8 +153,7 @@ impl SharedReadTicket {
         let shared = timeout_at(deadline, self.read_shared((system, transport), &key, id)).await;
         let late = |_| VendorError::new(VendorErrorKind::Timeout).message("the scan of the collection took too long");
         let shared = shared.map_err(late)?;
-        let slot = Arc::clone(&self.reads.slots).acquire_owned().await.ok();
-        self.slot.replace(slot);
+        self.take_slot(deadline).await;
         match shared {
             Some(result) => result,
             None => system.adapter.read(transport, id).await,
@@ -200,10 +233,36 @@ impl Lead {
         let until = Instant::now() + MAX_GATHER;
         loop {
             sleep(GATHER_PAUSE).await;
-            let has_running = self.reads.slots.available_permits() < self.reads.concurrency;
-            if !has_running || Instant::now() >= until {
+            let may_join = self.reads.before_read.borrow().get(&self.key.0).is_some_and(|items| *items > 0);
+            if !may_join || Instant::now() >= until {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scan_waits_only_for_items_of_its_system_that_have_not_read() {
+        let reads = SharedReads::new(8);
+        let gather = async || {
+            let begun = Instant::now();
+            Lead { reads: Rc::clone(&reads), key: ("crm".to_owned(), "customers".to_owned()) }.gather().await;
+            begun.elapsed()
+        };
+        let of_another_system = reads.enter("itsm").await;
+        let has_read = reads.enter("crm").await;
+        drop(has_read.before_read.take());
+        assert_eq!(gather().await, GATHER_PAUSE);
+        let may_join = reads.enter("crm").await;
+        assert_eq!(gather().await, MAX_GATHER);
+        may_join.release_slot();
+        assert_eq!(gather().await, GATHER_PAUSE);
+        drop((of_another_system, has_read, may_join));
+        assert_eq!(reads.slots.available_permits(), 8);
+        assert!(reads.before_read.borrow().values().all(|items| *items == 0));
     }
 }

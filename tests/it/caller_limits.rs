@@ -7,7 +7,7 @@ use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 use toml::{Table, Value};
 
-use super::support::{MATRIX42, Request, TestConfig, TestEnv, TestResponse};
+use super::support::{MATRIX42, PRETECTUM, Request, TestConfig, TestEnv, TestResponse};
 
 fn limits(rate: i64, burst: i64, in_flight: i64) -> Value {
     let entries = [("rate", rate), ("burst", burst), ("in_flight", in_flight)];
@@ -185,4 +185,23 @@ async fn default_limits_apply_to_callers_without_their_own() {
         assert_eq!(response.assert_status(200).header("ratelimit-policy"), Some(policy));
     }
     use_up(&gateway, || gateway.read(MATRIX42.key)).await.assert_problem(429, "quota-exceeded");
+}
+
+#[actix_web::test]
+async fn items_that_wait_for_their_caller_keep_no_other_item_from_running() {
+    for (in_flight, concurrency) in [(1, 1), (1, 8), (2, 8)] {
+        let gateway = TestEnv::start_with(&PRETECTUM, |config| {
+            let config = config.server("deadline", "5s").api_keys(&[("limited", "key-of-limited", "*:*")]);
+            config.caller("limited", "limits", limits(0, 0, in_flight))
+        });
+        let missing = |n: usize| format!("20240601090000009z9z9z9z9z9z9z9z9z9z9z9z9{n:06}");
+        let mut items = vec![json!({"method": "GET", "path": PRETECTUM.path(PRETECTUM.key)})];
+        items.extend((1..12).map(|n| json!({"method": "GET", "path": PRETECTUM.path(&missing(n))})));
+        let request =
+            gateway.request(Method::POST, "/batch").json(&json!({"items": items, "concurrency": concurrency}));
+        let batch = authorized(request, "limited").send().await.assert_status(207).json();
+        let statuses: Vec<u64> =
+            batch["items"].as_array().unwrap().iter().filter_map(|one| one["status"].as_u64()).collect();
+        assert_eq!((statuses[0], &statuses[1..]), (200, [404; 11].as_slice()), "{in_flight} {concurrency}");
+    }
 }

@@ -27,13 +27,13 @@ pub(super) fn record_count(vendors: &Sandbox) -> usize {
 }
 
 /// The rows of a batch in a SQLite file.
-struct StoredRows {
+pub(super) struct StoredRows {
     file: rusqlite::Connection,
     id: String,
 }
 
 impl StoredRows {
-    fn open(process: &TestProcess, path: &str) -> Self {
+    pub(super) fn open(process: &TestProcess, path: &str) -> Self {
         let file = rusqlite::Connection::open(process.folder().join("store.db")).expect("a store");
         Self { file, id: path.rsplit('/').next().expect("an id").to_owned() }
     }
@@ -47,8 +47,24 @@ impl StoredRows {
         assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
     }
 
+    /// What an item of a batch leaves that is over, if its response was lost.
+    pub(super) fn make_unknown(&self, item: usize) {
+        let statement = "UPDATE batch_row SET status = 4 WHERE id = ?1 AND item = ?2";
+        let values = rusqlite::params![self.id, i64::try_from(item).expect("a position")];
+        assert_eq!(self.file.execute(statement, values), Ok(1));
+    }
+
+    /// What another version could leave of a batch that has not ended.
+    pub(super) fn make_unreadable(&self) {
+        let statement = "UPDATE batch_row SET request = 'of another version', status = 0, response = NULL
+            WHERE id = ?1 AND item >= 0";
+        assert!(self.file.execute(statement, [&self.id]).is_ok_and(|rows| rows > 0));
+        let statement = "UPDATE batch_row SET status = 1, response = NULL WHERE id = ?1 AND item = -1";
+        assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
+    }
+
     /// What the cancellation of a batch leaves that has not ended.
-    fn cancel(&self) {
+    pub(super) fn cancel(&self) {
         let statement = "INSERT INTO batch_row (id, item, status, at, request) VALUES (?1, -2, 0, 0, '')";
         assert_eq!(self.file.execute(statement, [&self.id]), Ok(1));
     }

@@ -6,9 +6,9 @@ use actix_web::http::Method;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::{Value, json};
 
-use super::stored_batch_outcomes::{record_count, start_with_short_keys};
-use super::stored_batches::{creates, items, wait_until_over};
-use super::support::{MATRIX42, TestEnv};
+use super::stored_batch_outcomes::{StoredRows, record_count, start_with_short_keys};
+use super::stored_batches::{creates, items, release, wait_until_over};
+use super::support::{MATRIX42, TestEnv, TestProcess};
 
 #[actix_web::test]
 async fn a_repeated_batch_is_the_first_one_while_it_runs_and_after() {
@@ -127,6 +127,118 @@ async fn a_cancelled_batch_that_is_sent_again_stays_cancelled() {
         (Some(&*path), &json!("cancelled"))
     );
     assert_eq!(env.call_count(CallKind::Create), made);
+}
+
+fn set_text(id: &str) -> Value {
+    json!({"id": id, "method": "PATCH", "path": MATRIX42.path(MATRIX42.key), "headers": {"If-Match": "*"},
+        "body": {"fields": {(MATRIX42.text): id}}})
+}
+
+#[actix_web::test]
+async fn a_repeated_batch_reads_again_what_it_only_read() {
+    let env = TestEnv::start(&MATRIX42);
+    let mut failing = set_text("fails");
+    failing["path"] = json!(MATRIX42.path(MATRIX42.missing_key));
+    let read = json!({"id": "read", "method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = json!({"items": [set_text("made"), read, failing], "concurrency": 1});
+    let mut values = Vec::new();
+    for _ in 0..2 {
+        let request = env.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
+        let path = request.json(&batch).send().await.assert_status(202).header("location").expect("a path").to_owned();
+        let ended = wait_until_over(&env.second_client(), &path).await;
+        assert_eq!((&items(&ended)[1]["status"], &items(&ended)[2]["status"]), (&json!(200), &json!(404)), "{ended}");
+        assert_eq!(items(&ended)[1]["headers"].get("idempotency-replayed"), None);
+        values.push(items(&ended)[1]["body"]["fields"][MATRIX42.text].clone());
+        env.set_text(MATRIX42.key, "*", "by somebody else").send().await.assert_status(204);
+    }
+    assert_eq!(values, ["made", "by somebody else"]);
+    assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("by somebody else"), "the write is not made again");
+}
+
+#[actix_web::test]
+async fn what_a_repeated_batch_had_made_is_shown_if_it_is_cancelled() {
+    let process = TestProcess::builder().start();
+    let vendor = &process.vendors.matrix42;
+    let batch = json!({"items": [set_text("fails"), set_text("made")]});
+    let send = async || {
+        let client = process.client();
+        let request = client.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
+        let accepted = request.json(&batch).send().await;
+        accepted.assert_status(202).header("location").expect("a path").to_owned()
+    };
+    vendor.faults.add(CallKind::Update, InjectedFault::status(403), 0, Some(1));
+    let first = send().await;
+    let ended = wait_until_over(&process.client(), &first).await;
+    assert_eq!((&items(&ended)[0]["status"], &items(&ended)[1]["status"]), (&json!(403), &json!(204)), "{ended}");
+    StoredRows::open(&process, &first).make_unknown(1);
+    let sent = vendor.log.count(CallKind::Update);
+    vendor.faults.add(CallKind::Update, InjectedFault::Hold, 0, Some(1));
+    let second = send().await;
+    assert_ne!(second, first);
+    vendor.log.wait_for(CallKind::Update, sent + 1).await;
+    process.client().request(Method::DELETE, &second).send().await.assert_status(202);
+    release(&process.vendors);
+    let repeated = wait_until_over(&process.client(), &second).await;
+    assert_eq!((&items(&repeated)[0]["status"], &items(&repeated)[1]["status"]), (&json!(204), &json!(204)));
+    assert_eq!(items(&repeated)[1]["headers"]["idempotency-replayed"], "true", "{repeated}");
+    assert_eq!(vendor.log.count(CallKind::Update), sent + 1, "it is not made again");
+}
+
+#[actix_web::test]
+async fn a_write_after_a_read_that_is_not_repeated_finds_its_record() {
+    let env = TestEnv::start(&MATRIX42);
+    let patch = |id: &str, of: &str| {
+        json!({"id": id, "method": "PATCH", "path": format!("/records/itsm/{{{of}}}"), "headers": {"If-Match": "*"},
+            "depends_on": [of], "body": {"fields": {(MATRIX42.text): id}}})
+    };
+    let read = json!({"id": "read", "method": "GET", "path": MATRIX42.path(MATRIX42.key)});
+    let batch = json!({"items": [read, patch("first", "read"), patch("second", "first")]});
+    env.faults().add(CallKind::Update, InjectedFault::status(403), 1, Some(1));
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let request = env.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
+        let path = request.json(&batch).send().await.assert_status(202).header("location").expect("a path").to_owned();
+        let ended = wait_until_over(&env.second_client(), &path).await;
+        statuses.push(items(&ended).iter().map(|item| item["status"].clone()).collect::<Vec<_>>());
+    }
+    assert_eq!(statuses, [[200, 204, 403], [200, 204, 204]]);
+    assert_eq!(env.vendor_value(MATRIX42.key).as_deref(), Some("second"));
+}
+
+#[actix_web::test]
+async fn a_cancelled_batch_that_cannot_be_read_stays_cancelled() {
+    for is_cancelled in [true, false] {
+        let process = TestProcess::builder().start();
+        let send = async || {
+            let client = process.client();
+            let request = client.request(Method::POST, "/batch").prefer("respond-async").idempotency_key("nightly");
+            let accepted = request.json(&creates(2)).send().await;
+            accepted.assert_status(202).header("location").expect("a path").to_owned()
+        };
+        let path = send().await;
+        wait_until_over(&process.client(), &path).await;
+        let made = record_count(&process.vendors);
+        assert_eq!(process.terminate(), Some(0));
+        let rows = StoredRows::open(&process, &path);
+        rows.make_unreadable();
+        if is_cancelled {
+            rows.cancel();
+        }
+        drop(rows);
+        process.restart();
+        let ended = wait_until_over(&process.client(), &path).await;
+        assert_eq!(
+            (&ended["state"] == "cancelled", &ended["summary"]["unknown"]),
+            (is_cancelled, &json!(2)),
+            "{ended}"
+        );
+        let again = send().await;
+        assert_eq!(again == path, is_cancelled);
+        // Their keys show what was made.
+        let repeated = wait_until_over(&process.client(), &again).await;
+        assert!(is_cancelled || repeated["summary"]["ok"] == 2, "{repeated}");
+        assert_eq!(record_count(&process.vendors), made);
+    }
 }
 
 #[actix_web::test]

@@ -16,6 +16,9 @@ pub(super) struct DependencyResult {
     pub(super) path: String,
     /// The status and the problem that it ended with.
     pub(super) ended: String,
+    /// Whether its queued write is known to be applied, also where the operation is not kept any
+    /// more.
+    pub(super) is_applied: bool,
 }
 
 /// An item that ended in an earlier process, by its document.
@@ -23,17 +26,25 @@ pub(super) struct DependencyResult {
 pub(super) struct EndedItem {
     pub(super) status: u16,
     pub(super) headers: HashMap<String, String>,
-    /// Whether it counts as a failure, which the status of a queued write does not show.
+    /// How it counts, which the status of a queued write does not show.
     #[serde(skip)]
-    pub(super) is_failure: bool,
+    class: Option<ItemClass>,
 }
 
 impl EndedItem {
     /// `class` is the number of its [`ItemClass`].
     pub(super) fn from_document(text: &str, class: i64) -> Option<Self> {
         let ended: Self = serde_json::from_str(text).ok()?;
-        let is_failure = ![ItemClass::Ok, ItemClass::Running].iter().any(|good| *good as i64 == class);
-        Some(Self { is_failure, ..ended })
+        Some(Self { class: ItemClass::from_number(class), ..ended })
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.class == Some(ItemClass::Ok)
+    }
+
+    /// Neither a success nor a write that still runs.
+    pub(super) fn is_failure(&self) -> bool {
+        !self.is_success() && self.class != Some(ItemClass::Running)
     }
 
     /// The last segment of the path in a header.

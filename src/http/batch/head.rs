@@ -9,9 +9,6 @@ use serde_json::Value;
 use crate::access::Principal;
 use crate::record::{OperationId, RawJson, format_time};
 
-/// The name under which the leases of batches are kept; no system has it.
-pub(super) const LEASE_NAMESPACE: &str = "/batches";
-pub(super) const LEASE_TTL: Duration = Duration::from_secs(15);
 /// How often a running batch polls whether it was cancelled.
 pub(in crate::http) const CANCEL_POLL: Duration = Duration::from_millis(500);
 
@@ -30,14 +27,30 @@ pub(in crate::http) struct BatchHead {
     /// The batch with the same key that is over and had left something to do: this one begins with
     /// the outcomes of its items that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::http) repeats: Option<OperationId>,
+    pub(in crate::http) repeats: Option<RepeatedBatch>,
     /// The body without its items.
     pub(in crate::http) options: RawJson,
 }
 
+/// A batch that is over, and that another one repeats.
+#[derive(Clone, Serialize, Deserialize)]
+pub(in crate::http) struct RepeatedBatch {
+    pub(in crate::http) id: OperationId,
+    started_at: String,
+}
+
+impl RepeatedBatch {
+    pub(super) fn new(id: OperationId, head: &BatchHead) -> Self {
+        Self { id, started_at: head.started_at.clone() }
+    }
+}
+
 impl BatchHead {
-    pub(super) fn started_at(&self) -> Option<Timestamp> {
-        self.started_at.parse().ok()
+    /// The time from which on the store keeps what is known of its items: with the start of the
+    /// batch that it repeats.
+    pub(super) fn known_since(&self) -> Option<Timestamp> {
+        let started_at = self.repeats.as_ref().map_or(&self.started_at, |first| &first.started_at);
+        started_at.parse().ok()
     }
 }
 

@@ -77,7 +77,8 @@ async fn handle(
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    let _place = caller_quota::admit_item(context.state(), batch).await?;
+    let slot = context.item().and_then(|item| item.reads.as_ref());
+    let _loan = caller_quota::admit_item(context.state(), batch, slot).await?;
     if !may_begin() {
         return Ok(None);
     }

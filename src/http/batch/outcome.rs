@@ -180,7 +180,7 @@ fn parse_kind(problem: &Map<String, Value>) -> Option<ProblemKind> {
 }
 
 /// 2xx without 202, and 304.
-pub(super) fn is_success(status: u16) -> bool {
+fn is_success(status: u16) -> bool {
     (matches!(status, 200..=299) && status != 202) || status == 304
 }
 
@@ -192,6 +192,15 @@ pub(in crate::http) enum ItemClass {
     Running = 3,
     Unknown = 4,
     Skipped = 5,
+}
+
+impl ItemClass {
+    const ALL: [Self; 5] = [Self::Ok, Self::Failed, Self::Running, Self::Unknown, Self::Skipped];
+
+    /// The class of a stored number; `None` for 0, which is that of an item that has not ended.
+    pub(super) fn from_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| *class as i64 == number)
+    }
 }
 
 /// How many items have ended how.
@@ -242,12 +251,11 @@ impl Summary {
     /// The summary of stored items: their number by [`ItemClass`], 0 for those that have not ended.
     /// Where the batch is over, those were skipped.
     pub(in crate::http) fn of_stored(counts: &[(i64, i64)], is_over: bool) -> Self {
-        use ItemClass::{Failed, Ok, Running, Skipped, Unknown};
         let mut summary = Self::default();
         for (class, number) in counts {
             let number = usize::try_from(*number).unwrap_or_default();
             summary.items += number;
-            match [Ok, Failed, Running, Unknown, Skipped].into_iter().find(|one| *one as i64 == *class) {
+            match ItemClass::from_number(*class) {
                 Some(class) => summary.add(class, number),
                 None if is_over => summary.skipped += number,
                 None => {}

@@ -27,7 +27,7 @@ const MAX_ID_LEN: usize = 64;
 
 /// The levels around the body of an item, which nests as deep as that of the request alone: the
 /// batch, its items, and the item.
-const LEVELS_AROUND_BODY: usize = 3;
+pub(super) const LEVELS_AROUND_BODY: usize = 3;
 
 /// A batch as an object.
 ///

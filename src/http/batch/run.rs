@@ -5,29 +5,30 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_web::http::header::{ETAG, HeaderValue, IF_MATCH, LOCATION};
+use actix_web::http::header::{ETAG, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, timeout_at};
 
-use super::claimed_items::find_claimed;
+use super::context::{BatchContext, StopReason, not_begun_problem};
 use super::dependency::{DependencyResult, EndedItem};
-use super::interrupted_item::EarlierAttempt;
-use super::interrupted_item::{item_name, key_prefix};
-use super::item_records::{fill, is_same_record, record_keys};
-use super::item_run::{BatchContext, ItemRun, ItemStep, StopReason, follow, not_begun_problem};
-use super::outcome::{ItemOutcome, is_success};
+use super::earlier_attempts::{EarlierAttempt, find_claimed};
+use super::item_end::follow;
+use super::item_names::key_prefix;
+use super::item_records::record_keys;
+use super::item_run::ItemRun;
+use super::item_step::ItemStep;
+use super::outcome::ItemOutcome;
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{NextItem, Schedule};
+use super::time_slice::TimeSlice;
 use crate::http::batch_registry::BatchMemory;
-use crate::http::item_request::{GivenReferences, ItemRequest, segment};
+use crate::http::item_request::{ItemRequest, segment};
 use crate::http::request_state::RequestState;
 use crate::http::route::Route;
-use crate::http::write_request::WriteMode;
 use crate::journal::JournalError;
 use crate::metrics::Metrics;
-use crate::problem::ProblemKind;
 use crate::record::OperationId;
 use crate::system::SharedReads;
 
@@ -36,8 +37,8 @@ const MAX_SCAN_READERS: usize = 64;
 
 /// A batch that runs. Dropping it lets nothing new begin; writes that have begun continue.
 pub(in crate::http) struct Runner {
-    context: Rc<BatchContext>,
-    items: Vec<BatchItem>,
+    pub(super) context: Rc<BatchContext>,
+    pub(super) items: Vec<BatchItem>,
     /// How many items wait for their beginning or for a scan, or run.
     concurrency: usize,
     /// What the items share, and how many of them run at once.
@@ -45,16 +46,17 @@ pub(in crate::http) struct Runner {
     stop: Rc<Cell<Option<StopReason>>>,
     /// The items that began before: they get their outcomes, whatever the others come to now, and
     /// even if their batch is cancelled.
-    earlier: HashMap<usize, EarlierAttempt>,
+    pub(super) earlier: HashMap<usize, EarlierAttempt>,
     /// What those of them run with that have an operation.
     accepted_state: Option<Rc<RequestState>>,
     /// What the other items run with that begin now.
     state: Rc<RefCell<Rc<RequestState>>>,
     memory: BatchMemory,
     schedule: Schedule,
-    results: Vec<DependencyResult>,
+    pub(super) results: Vec<DependencyResult>,
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
+    slice: Rc<TimeSlice>,
     not_begun: Vec<usize>,
     /// Only what had begun before may begin.
     is_closing: bool,
@@ -86,6 +88,7 @@ impl Runner {
             results,
             running: 0,
             steps: FuturesUnordered::new(),
+            slice: TimeSlice::new(),
             not_begun: Vec::new(),
             is_closing: false,
         }
@@ -102,11 +105,12 @@ impl Runner {
             result.record = ended.last_segment("location").filter(|_| ended.status == 201).or(own);
             result.etag = ended.headers.get("etag").cloned();
             result.ended = ended.status.to_string();
+            result.is_applied = ended.is_success();
         }
         self.schedule.restore(item);
         let operation = ended.last_segment("operation").and_then(|id| OperationId::parse(&id));
         let queued = operation.filter(|_| ended.status == 202);
-        self.end_item(item, queued, is_success(ended.status), ended.is_failure);
+        self.end_item(item, queued, ended.is_success(), ended.is_failure());
     }
 
     /// Ends an item that has its response. Those that depend on a queued write wait for its end.
@@ -187,7 +191,8 @@ impl Runner {
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
             }
-            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
+            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.slice.next(&mut self.steps)).await
+            {
                 step
             } else {
                 // Nothing runs, or nothing more may begin but what had begun before.
@@ -195,7 +200,7 @@ impl Runner {
                     self.take_not_begun();
                     continue;
                 }
-                self.steps.next().await?
+                self.slice.next(&mut self.steps).await?
             };
             if let Some(ended) = self.handle_step(step) {
                 return Some(ended);
@@ -235,7 +240,7 @@ impl Runner {
             stop: Rc::clone(&self.stop),
             begun,
         };
-        self.steps.push(run.run(item, route, request).boxed_local());
+        self.steps.push(Rc::clone(&self.slice).limit(run.run(item, route, request)).boxed_local());
     }
 
     fn handle_step(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {
@@ -262,15 +267,16 @@ impl Runner {
                 None
             }
             ItemStep::Followed(item, end) => {
-                let applied = end.as_ref().is_some_and(|end| end.applied);
                 if let (Some(result), Some(end)) = (self.results.get_mut(item), end) {
                     result.record = result.record.take().or(end.record);
                     result.etag = end.etag;
-                    if !applied {
+                    result.is_applied = end.applied;
+                    if !end.applied {
                         "an operation that was not applied".clone_into(&mut result.ended);
                     }
                 }
-                self.schedule.end(item, applied);
+                let is_applied = self.results.get(item).is_some_and(|result| result.is_applied);
+                self.schedule.end(item, is_applied);
                 None
             }
         }
@@ -278,7 +284,8 @@ impl Runner {
 
     /// Waits for the end of a queued write, at most until the batch's deadline.
     fn follow(&mut self, item: usize, operation: OperationId) {
-        self.steps.push(follow(Rc::clone(&self.context), item, operation).boxed_local());
+        let followed = follow(Rc::clone(&self.context), item, operation);
+        self.steps.push(Rc::clone(&self.slice).limit(followed).boxed_local());
     }
 
     /// Keeps what later items need of this one.
@@ -292,89 +299,8 @@ impl Runner {
         format!("{} {name}", outcome.status).trim_end().clone_into(&mut result.ended);
     }
 
-    /// The request of an item, with what `{x}` stands for.
-    ///
-    /// # Errors
-    /// 424 where the item before has no record or no tag.
-    fn build_item_request(&mut self, index: usize) -> Result<(Rc<Route>, ItemRequest), Box<ItemOutcome>> {
-        let Some(mut item) = self.items.get(index).cloned() else {
-            return Err(Box::new(self.not_begun_outcome(index)));
-        };
-        let missing = |what: &str, of: usize| {
-            let id = self.items.get(of).map(|item| item.id.as_str()).unwrap_or_default();
-            match self.context.mode {
-                WriteMode::Execute => format!("the response of item {id} has no {what}"),
-                WriteMode::Preview => format!("item {id} is only previewed, so that it has no {what} yet"),
-            }
-        };
-        let earlier = self.earlier.get(&index);
-        let mut replays_only = earlier.is_some_and(|earlier| earlier.operation.is_none());
-        let mut given = GivenReferences::default();
-        if let Some(of) = item.record_of {
-            let record = self.results.get(of).and_then(|result| result.record.clone());
-            let before = earlier.and_then(|earlier| earlier.record.clone());
-            let both = record.as_deref().zip(before.as_deref());
-            // A reference to another record than before makes it another request.
-            if both.is_none_or(|(one, other)| is_same_record(&self.context.state, &item.params, one, other)) {
-                given.path = Some(item.path.clone());
-            }
-            let Some(record) = record.or(before) else {
-                let detail = missing("record's id", of);
-                return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
-            };
-            for (name, segment) in &mut item.params {
-                if *name == "id" {
-                    segment.clone_from(&record);
-                }
-            }
-            item.path = fill(item.route.path, &item.params);
-        }
-        if let Some(of) = item.tag_of {
-            given.if_match = self.items.get(of).map(|item| format!("{{{}}}", item.id));
-            let tag = self.results.get(of).and_then(|result| result.etag.as_deref());
-            let tag = tag.and_then(|tag| tag.parse().ok());
-            // The tag of a write that is only replayed does not matter. Without it nothing is sent.
-            replays_only |= earlier.is_some() && tag.is_none();
-            let Some(tag) = tag.or_else(|| replays_only.then_some(HeaderValue::from_static("*"))) else {
-                let detail = match self.context.mode {
-                    WriteMode::Execute => format!("{}; add Prefer: return=representation to it", missing("ETag", of)),
-                    WriteMode::Preview => missing("ETag", of),
-                };
-                return Err(Box::new(self.dependency_failed(index, of, Some(detail))));
-            };
-            item.headers.insert(IF_MATCH, tag);
-        }
-        if let Some(result) = self.results.get_mut(index) {
-            result.record = segment(&item.params, "id").map(str::to_owned);
-            result.path.clone_from(&item.path);
-        }
-        let BatchItem { id, method, path, route, params, headers, body, .. } = item;
-        let name = item_name(&self.context.name, &id).into();
-        let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
-        let request =
-            ItemRequest { method, path, params, headers, body, name, reads: None, key, given, is_stored, replays_only };
-        Ok((route, request))
-    }
-
-    /// 424; its `instance` is the path of the item that failed.
-    fn dependency_failed(&mut self, item: usize, because: usize, detail: Option<String>) -> ItemOutcome {
-        let detail = detail.unwrap_or_else(|| {
-            let id = self.items.get(because).map(|item| item.id.as_str()).unwrap_or_default();
-            let ended = self.results.get(because).map(|result| result.ended.as_str()).unwrap_or_default();
-            format!("item {id} ended with {ended}; this item was not begun, and nothing was sent for it")
-        });
-        let instance = self.results.get(because).map(|result| result.path.clone()).unwrap_or_default();
-        let problem = ProblemKind::DependencyFailed.with_detail(detail);
-        if let Some(result) = self.results.get_mut(item) {
-            // Those that depend on this one name the same problem.
-            result.path.clone_from(&instance);
-            result.ended = format!("{} {}", problem.name.spec().status, problem.name.as_str());
-        }
-        ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
-    }
-
     /// An item that does not begin, because nothing of the batch may.
-    fn not_begun_outcome(&self, item: usize) -> ItemOutcome {
+    pub(super) fn not_begun_outcome(&self, item: usize) -> ItemOutcome {
         let problem = not_begun_problem(self.stop.get());
         let sent = self.items.get(item);
         let path = sent.map(|item| item.path.clone()).unwrap_or_default();

@@ -10,10 +10,12 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::context::BatchContext;
 use super::dependency::EndedItem;
-use super::head::{BatchHead, BatchState, CANCEL_POLL, LEASE_TTL, now_text, parse_state};
-use super::interrupted_item::{OpenItem, find_begun, item_name, key_prefix};
-use super::item_run::BatchContext;
+use super::earlier_attempts::{OpenItem, find_begun};
+use super::head::{BatchHead, BatchState, CANCEL_POLL, now_text, parse_state};
+use super::item_names::{item_name, key_prefix};
+use super::lease::BatchLease;
 use super::outcome::ItemOutcome;
 use super::request::{BatchBounds, BatchItem, BatchRequest};
 use super::response::BatchMetricsGuard;
@@ -24,13 +26,10 @@ use crate::http::batch_registry::BatchMemory;
 use crate::http::request_state::RequestState;
 use crate::http::state::{ApiState, SharedApiState};
 use crate::http::write_request::WriteMode;
-use crate::journal::{BatchRow, Journal, JournalError, Lease};
+use crate::journal::{BatchRow, Journal, JournalError};
 use crate::problem::ProblemKind;
 use crate::record::RequestId;
 
-const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// The pause before a row that could not be saved is saved again.
-const SAVE_PAUSE: Duration = Duration::from_millis(500);
 /// No caller waits for the end of the batch.
 const NO_DEADLINE: Duration = Duration::from_hours(24 * 365);
 /// How many rows are loaded at once: responses may be long, and only their heads are kept.
@@ -49,7 +48,15 @@ pub(super) struct RunningBatch {
     state: BatchState,
     /// Each item as text; empty once it has ended.
     requests: Vec<String>,
-    renewed_at: Instant,
+}
+
+/// What the rows of a batch are.
+pub(super) enum LoadResult {
+    Batch(Box<RunningBatch>),
+    /// Another version has stored it, or it is too old to know which of its items have begun.
+    Unreadable,
+    /// Another process may have it by now.
+    LeaseLost,
 }
 
 /// The rows of a batch: its items as text, and those that have ended.
@@ -61,12 +68,16 @@ struct LoadedRows {
 }
 
 impl LoadedRows {
-    /// `None` without a row of the batch itself.
-    async fn load(journal: &Journal, id: &str) -> Result<Option<Self>, JournalError> {
+    /// `None` where the lease is lost meanwhile. Without a row of the batch itself its head is
+    /// empty.
+    async fn load(journal: &Journal, id: &str, lease: &BatchLease) -> Result<Option<Self>, JournalError> {
         let mut loaded =
             Self { head: String::new(), state: BatchState::default(), requests: Vec::new(), ended: Vec::new() };
-        let (mut from, mut has_head, mut is_cancelled) = (BatchRow::CANCEL, false, false);
+        let (mut from, mut is_cancelled) = (BatchRow::CANCEL, false);
         loop {
+            if !lease.keep().await {
+                return Ok(None);
+            }
             let rows = journal.batch_rows(id, from, LOADED_AT_ONCE).await?;
             let Some(last) = rows.last() else { break };
             from = last.position + 1;
@@ -75,7 +86,7 @@ impl LoadedRows {
                     BatchRow::CANCEL => is_cancelled = true,
                     BatchRow::HEAD => {
                         loaded.state = parse_state(row.response.as_deref());
-                        (loaded.head, has_head) = (row.request, true);
+                        loaded.head = row.request;
                     }
                     _ => {
                         if let Some(ended) =
@@ -89,31 +100,34 @@ impl LoadedRows {
             }
         }
         loaded.state.is_cancelled |= is_cancelled;
-        Ok(has_head.then_some(loaded))
+        Ok(Some(loaded))
     }
 }
 
 impl RunningBatch {
-    /// `None` for a batch that cannot be read, or is too old to know which of its items have begun.
+    /// # Errors
+    /// The store cannot be read.
     pub(super) async fn load(
         shared: &Arc<SharedApiState>,
         journal: &Journal,
-        id: &Arc<str>,
+        (id, lease): (&Arc<str>, &BatchLease),
         memory: BatchMemory,
-    ) -> Result<Option<Self>, JournalError> {
-        let Some(rows) = LoadedRows::load(journal, id).await? else { return Ok(None) };
+    ) -> Result<LoadResult, JournalError> {
+        let Some(rows) = LoadedRows::load(journal, id, lease).await? else { return Ok(LoadResult::LeaseLost) };
         let LoadedRows { head: head_text, state, mut requests, ended } = rows;
-        let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(None) };
-        let Some(started_at) = head.started_at() else { return Ok(None) };
+        let Ok(head) = serde_json::from_str::<BatchHead>(&head_text) else { return Ok(LoadResult::Unreadable) };
+        let Some(known_since) = head.known_since() else { return Ok(LoadResult::Unreadable) };
         // The keys of items that have begun may be deleted by now.
-        let age = Duration::try_from(Timestamp::now().duration_since(started_at)).unwrap_or_default();
+        let age = Duration::try_from(Timestamp::now().duration_since(known_since)).unwrap_or_default();
         if age > journal.retention() {
-            return Ok(None);
+            return Ok(LoadResult::Unreadable);
         }
         let api = shared.load();
         let body = RawBatch::join(&head.options, &requests);
         let bounds = BatchBounds { max_items: requests.len(), max_concurrency: api.batch_limits.max_concurrency };
-        let Ok(request) = BatchRequest::parse(&Bytes::from(body), &ItemRoutes::new(), bounds) else { return Ok(None) };
+        let Ok(request) = BatchRequest::parse(&Bytes::from(body), &ItemRoutes::new(), bounds) else {
+            return Ok(LoadResult::Unreadable);
+        };
         let context = BatchContext {
             state: new_state(&api, &head).await,
             // Without the caller's key the batch's id keeps the outcomes apart.
@@ -141,13 +155,13 @@ impl RunningBatch {
         }
         let progress = BatchMetricsGuard::resume(&runner);
         let (journal, shared, id) = (journal.clone(), Arc::clone(shared), Arc::clone(id));
-        let renewed_at = Instant::now();
-        Ok(Some(Self { journal, id, shared, api, runner, progress, head, head_text, state, requests, renewed_at }))
+        let batch = Self { journal, id, shared, api, runner, progress, head, head_text, state, requests };
+        Ok(LoadResult::Batch(Box::new(batch)))
     }
 
     /// Runs the items. `false` = not to the end: another process has the batch now, or this one
     /// stops.
-    pub(super) async fn run(&mut self, lease: &Lease) -> bool {
+    pub(super) async fn run(&mut self, lease: &BatchLease) -> bool {
         let mut poll = interval(CANCEL_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -159,16 +173,18 @@ impl RunningBatch {
                 // renewed.
                 biased;
                 _ = poll.tick() => {
-                    if self.api.gateway.is_draining() || !self.keep_lease(lease).await {
+                    if self.api.gateway.is_draining() || !lease.keep().await {
                         return false;
                     }
                     self.poll_for_cancel().await;
                     self.adopt_configuration().await;
+                    // A slow store takes no time from the items.
+                    poll.reset();
                     continue;
                 }
                 ended = self.progress.next(&mut self.runner) => ended,
             };
-            let Some((item, outcome)) = ended else { return self.keep_lease(lease).await };
+            let Some((item, outcome)) = ended else { return lease.keep().await };
             // A process that stops refuses its items; another one begins them.
             let is_refused = outcome.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::Overloaded);
             if is_refused && self.api.gateway.is_draining() {
@@ -178,21 +194,6 @@ impl RunningBatch {
                 return false;
             }
         }
-    }
-
-    /// Renews the lease when it is time. `false` = another process may have the batch.
-    async fn keep_lease(&mut self, lease: &Lease) -> bool {
-        if self.renewed_at.elapsed() < RENEW_INTERVAL {
-            return true;
-        }
-        let requested_at = Instant::now();
-        match self.journal.renew(lease, LEASE_TTL).await {
-            Ok(true) => self.renewed_at = requested_at,
-            Ok(false) => return false,
-            // It is renewed at the next poll, if it lasts so long.
-            Err(_) => {}
-        }
-        self.renewed_at.elapsed() < LEASE_TTL
     }
 
     async fn poll_for_cancel(&mut self) {
@@ -213,19 +214,19 @@ impl RunningBatch {
 
     /// Saves the outcome of an item; its body is not needed any more. `false` = another process has
     /// the batch, and what it finds of the item holds.
-    async fn save(&mut self, lease: &Lease, item: usize, outcome: &ItemOutcome) -> bool {
+    async fn save(&mut self, lease: &BatchLease, item: usize, outcome: &ItemOutcome) -> bool {
         let request = self.requests.get_mut(item).map(std::mem::take).unwrap_or_default();
         let row = BatchRow {
             status: outcome.class() as i64,
             response: Some(outcome.to_json(self.runner.id(item))),
             ..self.row_without_body(item, &request)
         };
-        self.save_rows(lease, vec![row]).await
+        lease.save(vec![row]).await
     }
 
     /// Saves the end of the batch. The bodies of items that were cancelled before they began are
     /// not needed any more either.
-    pub(super) async fn close(&mut self, lease: &Lease) {
+    pub(super) async fn close(&mut self, lease: &BatchLease) {
         self.poll_for_cancel().await;
         // A cancellation after the last item changed nothing.
         let is_cancelled = self.state.is_cancelled && self.requests.iter().any(|request| !request.is_empty());
@@ -239,7 +240,7 @@ impl RunningBatch {
             request: self.head_text.clone(),
             response: serde_json::to_string(&state).ok(),
         });
-        self.save_rows(lease, rows).await;
+        lease.save(rows).await;
     }
 
     /// The row of an item that has not ended.
@@ -250,17 +251,6 @@ impl RunningBatch {
             status: 0,
             request: RawBatch::without_body(request),
             response: None,
-        }
-    }
-
-    /// `false` = the lease is lost, and nothing is saved.
-    async fn save_rows(&mut self, lease: &Lease, rows: Vec<BatchRow>) -> bool {
-        loop {
-            match self.journal.save_rows_of_running_batch(lease, rows.clone()).await {
-                Ok(is_saved) => return is_saved,
-                Err(_) if !self.keep_lease(lease).await => return false,
-                Err(_) => tokio::time::sleep(SAVE_PAUSE).await,
-            }
         }
     }
 }

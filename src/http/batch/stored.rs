@@ -10,14 +10,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::head::{BatchHead, BatchState, LEASE_NAMESPACE, LEASE_TTL, now_text};
+use super::head::{BatchHead, BatchState, now_text};
+use super::lease::BatchLease;
 use super::outcome::ItemClass;
 use super::repeat::adopt_outcomes;
-use super::running::RunningBatch;
+use super::running::{LoadResult, RunningBatch};
 use super::stored_form::RawBatch;
 use crate::http::batch_registry::{BatchMemory, RunGuard};
 use crate::http::state::SharedApiState;
-use crate::journal::{BatchRow, IdempotencyClaim, IdempotencyState, Journal, JournalError, Lease, LeaseResult};
+use crate::journal::{BatchRow, IdempotencyClaim, IdempotencyState, Journal, JournalError};
 use crate::problem::ProblemKind;
 use crate::record::{JsonObjectWriter, OperationId};
 
@@ -76,16 +77,14 @@ impl NewBatch {
         let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head_text) }];
         rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
         let guard = shared.load().process.batches.claim(&id);
-        Self { id, operation, rows, repeats: head.repeats.clone(), claim, memory, guard }
+        Self { id, operation, rows, repeats: head.repeats.as_ref().map(|first| first.id.clone()), claim, memory, guard }
     }
 
     /// Saves the batch and begins it. It continues when the caller waits no longer.
     pub(in crate::http) async fn begin(self, shared: Arc<SharedApiState>) -> StoreResult {
         let journal = shared.load().gateway.journal().clone();
         // Without the lease another replica would begin, too. Nobody else can have it.
-        let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, &self.id, LEASE_TTL).await else {
-            return StoreResult::NotStored;
-        };
+        let Some(lease) = BatchLease::acquire(&journal, &self.id).await else { return StoreResult::NotStored };
         let stored = match journal.store_batch(&self.operation, self.rows, self.claim, self.repeats).await {
             Ok(None) => StoreResult::Stored,
             Ok(Some(IdempotencyState::Running(first))) => StoreResult::Repetition(first),
@@ -96,8 +95,7 @@ impl NewBatch {
             let (id, memory, guard) = (self.id, self.memory, self.guard);
             actix_web::rt::spawn(run(shared, journal, id, lease, memory, guard));
         } else if stored != StoreResult::Unknown {
-            // A lease that is not released expires.
-            let _ = journal.release(&lease).await;
+            lease.release().await;
         }
         stored
     }
@@ -147,11 +145,11 @@ pub async fn resume(shared: Arc<SharedApiState>) {
 async fn try_to_resume(shared: &Arc<SharedApiState>, journal: &Journal, id: &str) {
     let registry = Arc::clone(&shared.load().process.batches);
     let Some(guard) = registry.claim(id) else { return };
-    let Ok(LeaseResult::Lease(lease)) = journal.acquire(LEASE_NAMESPACE, id, LEASE_TTL).await else { return };
+    let Some(lease) = BatchLease::acquire(journal, id).await else { return };
     let len = journal.batch_size(id).await.unwrap_or_default();
     let Some(memory) = registry.reserve(len) else {
         // A later poll tries again.
-        let _ = journal.release(&lease).await;
+        lease.release().await;
         return;
     };
     tracing::info!(batch = id, "an interrupted batch resumes");
@@ -164,29 +162,27 @@ async fn run(
     shared: Arc<SharedApiState>,
     journal: Journal,
     id: Arc<str>,
-    lease: Lease,
+    lease: BatchLease,
     memory: BatchMemory,
     _guard: Option<RunGuard>,
 ) {
     let loaded = async {
         if adopt_outcomes(&journal, &id, &lease).await? {
-            return RunningBatch::load(&shared, &journal, &id, memory).await.map(Some);
+            return RunningBatch::load(&shared, &journal, (&id, &lease), memory).await;
         }
-        Ok(None)
+        Ok(LoadResult::LeaseLost)
     };
     match loaded.await {
-        Ok(Some(Some(mut batch))) => {
+        Ok(LoadResult::Batch(mut batch)) => {
             if batch.run(&lease).await {
                 batch.close(&lease).await;
             }
         }
-        Ok(Some(None)) => end_unreadable(&journal, &id).await,
-        // Another process has it.
-        Ok(None) => {}
+        Ok(LoadResult::Unreadable) => end_unreadable(&journal, &id).await,
+        Ok(LoadResult::LeaseLost) => {}
         Err(error) => tracing::warn!(batch = &*id, %error, "a stored batch cannot be read now"),
     }
-    // A lease that is not released expires.
-    let _ = journal.release(&lease).await;
+    lease.release().await;
 }
 
 /// Ends a batch that another version has stored and this one cannot read, or that is too old, so
@@ -194,9 +190,9 @@ async fn run(
 /// may have begun.
 async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
     tracing::error!(batch = &**id, "a stored batch cannot be read; what is left of it is ended as unknown");
-    let Ok(rows) = journal.batch_rows(id, BatchRow::HEAD, usize::MAX >> 1).await else { return };
-    let finished_at = Some(now_text());
-    let state = BatchState { is_cancelled: true, finished_at };
+    let Ok(rows) = journal.batch_rows(id, BatchRow::CANCEL, usize::MAX >> 1).await else { return };
+    let is_cancelled = rows.iter().any(|row| row.position == BatchRow::CANCEL);
+    let state = BatchState { is_cancelled, finished_at: Some(now_text()) };
     let end = |row: BatchRow| match row.position {
         BatchRow::HEAD => BatchRow { status: 0, response: serde_json::to_string(&state).ok(), ..row },
         _ => BatchRow {
@@ -206,7 +202,8 @@ async fn end_unreadable(journal: &Journal, id: &Arc<str>) {
             ..row
         },
     };
-    let open = rows.into_iter().filter(|row| row.position == BatchRow::HEAD || row.status == 0);
+    let is_open = |row: &BatchRow| row.position == BatchRow::HEAD || (row.position >= 0 && row.status == 0);
+    let open = rows.into_iter().filter(is_open);
     if let Err(error) = journal.save_batch_rows(open.map(end).collect()).await {
         tracing::warn!(batch = &**id, %error, "a stored batch that cannot be read stays open");
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::stored_batches::{self, AsyncBatch};
-use crate::http::batch::item_run::BatchContext;
+use crate::http::batch::context::BatchContext;
 use crate::http::batch::request::{BatchBounds, BatchRequest};
 use crate::http::batch::response;
 use crate::http::batch::routes::ItemRoutes;

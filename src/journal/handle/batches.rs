@@ -15,7 +15,7 @@ impl Journal {
     /// Stores a new batch, all of its rows or none, and claims its key. If the key is not free,
     /// nothing is stored, and the result is its state: [`IdempotencyState::Running`] with the id of
     /// the batch that has it, or [`IdempotencyState::Mismatch`]. The key of the batch `repeats` is
-    /// free for the same request.
+    /// free for the same request until it expires.
     ///
     /// # Errors
     /// `Unavailable`: it was not stored. `CommitUnknown`: it may have been.
@@ -104,9 +104,9 @@ impl Journal {
         Ok(usize::try_from(size.await?).unwrap_or_default())
     }
 
-    /// Which of these idempotency keys of a caller are claimed, and by which operation; a key that
-    /// has expired may be among them. A key is claimed from the intent of its write on, or by the
-    /// response of one that changed nothing: that one has no operation ([`OperationId::nil`]).
+    /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
+    /// claimed from the intent of its write on, or by the response of one that changed nothing:
+    /// that one has no operation ([`OperationId::nil`]).
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
@@ -116,9 +116,10 @@ impl Journal {
         keys: Vec<String>,
     ) -> Result<HashMap<String, OperationId>, JournalError> {
         let query = Arc::new((replace_nul(caller.to_owned()), keys));
+        let now_ms = self.inner.shared.now_ms();
         self.read(move |reader| {
             let query = Arc::clone(&query);
-            async move { batches::claimed_keys(&reader, &query.0, &query.1).await }
+            async move { batches::claimed_keys(&reader, &query.0, &query.1, now_ms).await }
         })
         .await
     }
@@ -133,9 +134,10 @@ impl Journal {
         prefix: &str,
     ) -> Result<HashMap<String, OperationId>, JournalError> {
         let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned())));
+        let now_ms = self.inner.shared.now_ms();
         self.read(move |reader| {
             let query = Arc::clone(&query);
-            async move { batches::claimed_keys_with_prefix(&reader, &query.0, &query.1).await }
+            async move { batches::claimed_keys_with_prefix(&reader, &query.0, &query.1, now_ms).await }
         })
         .await
     }
@@ -147,9 +149,10 @@ impl Journal {
     /// `Unavailable`, `Corrupt`.
     pub async fn claiming_operation(&self, caller: &str, key: &str) -> Result<Option<OperationId>, JournalError> {
         let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(key.to_owned())));
+        let now_ms = self.inner.shared.now_ms();
         self.read(move |reader| {
             let query = Arc::clone(&query);
-            async move { batches::claiming_operation(&reader, &query.0, &query.1).await }
+            async move { batches::claiming_operation(&reader, &query.0, &query.1, now_ms).await }
         })
         .await
     }

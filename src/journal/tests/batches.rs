@@ -51,6 +51,10 @@ async fn a_key_is_claimed_from_the_intent_on() {
         assert_eq!(with_prefix("billing", "batch k ").await, expected);
         assert_eq!(claimed("billing", &["other", "batch k a"]).await, expected);
         assert!(claimed("billing", &["other"]).await.is_empty() && claimed("other", &["batch k a"]).await.is_empty());
+        assert_eq!(store.store_replay(claim("replayed"), "{}".to_owned()).await, Ok(None));
+        assert!(claimed("billing", &["replayed"]).await["replayed"].is_nil());
+        store.advance_clock(Duration::from_hours(24 * 90));
+        assert!(claimed("billing", &["replayed"]).await.is_empty(), "it has expired");
         assert!(
             with_prefix("billing", "batch x ").await.is_empty() && with_prefix("other", "batch k ").await.is_empty()
         );
@@ -132,10 +136,12 @@ async fn check_one_batch_per_key(one: &Journal, two: &Journal) {
     assert_eq!(mismatch, Some(IdempotencyState::Mismatch), "another body repeats nothing");
     assert_eq!(store_repeat(two, &second, claim("b"), Some(first.clone())).await, None, "the key passes on");
     let late = store_repeat(one, &third, claim("b"), Some(first)).await;
-    assert_eq!(late, Some(IdempotencyState::Running(second)), "only one batch repeats the first");
+    assert_eq!(late, Some(IdempotencyState::Running(second.clone())), "only one batch repeats the first");
     assert_eq!(store(two, &OperationId::new(), claim("c")).await, None, "another key");
     let of_another = IdempotencyClaim { caller: "shop".into(), ..claim("b") };
     assert_eq!(store(two, &OperationId::new(), of_another).await, None, "another caller");
     one.advance_clock(Duration::from_hours(24 * 90));
+    let late = store_repeat(one, &OperationId::new(), claim("b"), Some(second.clone())).await;
+    assert_eq!(late, Some(IdempotencyState::Running(second)), "an expired key repeats nothing");
     assert_eq!(store(one, &OperationId::new(), claim("b")).await, None, "it is not kept any more");
 }

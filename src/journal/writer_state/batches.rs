@@ -9,7 +9,7 @@ use crate::journal::writer_rows::{IdempotencyKeyId, IdempotencyRow, KeyProgress}
 
 impl WriterState {
     /// Stores a new batch, unless another one than `repeats` has its key: then the state of that is
-    /// returned.
+    /// returned. Where the key of `repeats` has expired meanwhile, nothing is repeated.
     pub(in crate::journal) fn store_batch(
         &mut self,
         rows: &[BatchRow],
@@ -24,7 +24,11 @@ impl WriterState {
                 Some(IdempotencyState::Running(stored)) if stored == *batch => return None,
                 Some(IdempotencyState::Running(stored)) if Some(&stored) == repeats.as_ref() => {}
                 Some(another) => return Some(another),
-                None => {}
+                None => {
+                    if let Some(first) = repeats {
+                        return Some(IdempotencyState::Running(first.clone()));
+                    }
+                }
             }
             let expires_ms = Some(self.now_ms().saturating_add(key_ttl.stored_batch_ms));
             let row = IdempotencyRow {

@@ -1,53 +1,13 @@
-//! What is known of an item of a stored batch that has begun before, perhaps in another process.
+//! What is known of the items of a batch that began before: in an earlier process, or when their
+//! batch was sent before.
 
 use std::collections::HashMap;
 
+use super::request::{BatchItem, own_item_key};
 use crate::journal::{Journal, JournalError};
-use crate::record::{Operation, OperationId, OperationState, percent_encode_id};
+use crate::record::{Operation, OperationId, percent_encode_id};
 
-/// What a batch's key is for each of its items. No key of a caller has a space.
-pub(super) fn key_prefix(batch_key: &str) -> String {
-    format!("batch {batch_key} ")
-}
-
-/// What the ledger calls an item; `batch` is what it calls the batch.
-pub(super) fn item_name(batch: &str, item: &str) -> String {
-    format!("{batch}/{item}")
-}
-
-/// What keeps an item from a response of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum PendingCause {
-    /// Its own write, which this operation is now.
-    OwnWrite(OperationId),
-    /// Something that ends before long: another request with its key, or a write that has just
-    /// ended.
-    Transient,
-    /// Another writer of the record.
-    OtherWriter,
-}
-
-/// What the operation `named` in the 409 of an item is to the item that the ledger calls `name`.
-/// The item's own write can be another one by now: after a conflict it is tried again.
-pub(super) async fn find_pending_cause(
-    journal: &Journal,
-    caller: &str,
-    key: &str,
-    name: &str,
-    named: &OperationId,
-) -> Result<PendingCause, JournalError> {
-    let is_own = |operation: &Operation| operation.batch.as_deref() == Some(name);
-    if let Some(claiming) = journal.claiming_operation(caller, key).await? {
-        let is_own = journal.operation(&claiming).await?.is_some_and(|operation| is_own(&operation));
-        return Ok(if is_own { PendingCause::OwnWrite(claiming) } else { PendingCause::Transient });
-    }
-    let is_passing = |operation: Operation| is_own(&operation) || operation.state != OperationState::Running;
-    let is_passing = journal.operation(named).await?.is_none_or(is_passing);
-    Ok(if is_passing { PendingCause::Transient } else { PendingCause::OtherWriter })
-}
-
-/// What is known of an item that began before: in an earlier process, or when its batch was sent
-/// before.
+/// What is known of one of them.
 #[derive(Default)]
 pub(super) struct EarlierAttempt {
     /// The operation of its own write, which is followed to its end. `None`: only its key is known
@@ -94,4 +54,29 @@ pub(super) async fn find_begun(
         }
     }
     Ok(begun)
+}
+
+/// The items whose keys are claimed, by their positions.
+pub(super) async fn find_claimed(
+    journal: &Journal,
+    (caller, prefix): (&str, &str),
+    items: &[BatchItem],
+) -> Result<HashMap<usize, EarlierAttempt>, JournalError> {
+    let key_of = |item: &BatchItem| {
+        // An item's own key is bound to the values of its references, which are not known yet.
+        let is_bound = item.record_of.or(item.tag_of).is_some() && own_item_key(&item.method, &item.headers).is_some();
+        item.write_key(prefix).filter(|_| !is_bound)
+    };
+    let keys: Vec<Option<String>> = items.iter().map(key_of).collect();
+    let claimed = journal.claimed_keys(caller, keys.iter().flatten().cloned().collect()).await?;
+    let mut found = HashMap::new();
+    for (position, (item, key)) in items.iter().zip(keys).enumerate() {
+        let Some(operation) = key.and_then(|key| claimed.get(&key)) else { continue };
+        let mut record = None;
+        if item.record_of.is_some() && !operation.is_nil() {
+            record = EarlierAttempt::record_of(journal.operation(operation).await?);
+        }
+        found.insert(position, EarlierAttempt { operation: None, record });
+    }
+    Ok(found)
 }
