@@ -6,9 +6,9 @@ use foldhash::HashMap;
 use jsonschema::{Draft, Validator};
 use serde_json::{Map, Value, json};
 
-use super::certain_types::CertainTypes;
 use super::check;
 use super::formats::add_formats;
+use super::quick_check::QuickCheck;
 use super::schema_purpose::SchemaPurpose;
 use super::strict_form::StrictForm;
 use crate::record::{FieldError, RawJson, RawObject, percent_encode, sha256};
@@ -37,30 +37,30 @@ pub struct CollectionSchema {
 /// How a value fits its schema, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// As such values do.
-    Usual,
-    /// In an unusual form, so that the vendor may find it wrong all the same.
+    /// It is valid, in the usual form.
+    Valid,
+    /// It is valid, but in a form that the vendor may reject.
     Unusual,
-    /// Not.
-    Wrong,
+    /// It is not valid.
+    Invalid,
 }
 
 struct MemberValidator {
-    certain: CertainTypes,
+    quick: QuickCheck,
     validator: Validator,
     strict_form: StrictForm,
 }
 
 impl MemberValidator {
     fn fit(&self, value: &RawJson) -> Fit {
-        if self.certain.accepts(value) {
-            Fit::Usual
+        if self.quick.accepts(value) {
+            Fit::Valid
         } else if !self.validator.is_valid(&value.value().unwrap_or_default()) {
-            Fit::Wrong
+            Fit::Invalid
         } else if self.strict_form.is_broken_by(value) {
             Fit::Unusual
         } else {
-            Fit::Usual
+            Fit::Valid
         }
     }
 }
@@ -83,9 +83,9 @@ impl CollectionSchema {
         let updatable = fields_of(&schema, purpose)
             .map(|field| {
                 let property = property_of(field, purpose);
-                let certain = CertainTypes::from_schema(&property);
+                let quick = QuickCheck::from_schema(&property);
                 let strict_form = StrictForm::for_schema(&property);
-                Ok((field.name.clone(), MemberValidator { certain, validator: build(property)?, strict_form }))
+                Ok((field.name.clone(), MemberValidator { quick, validator: build(property)?, strict_form }))
             })
             .collect::<Result<_, String>>()?;
         Ok(Self {
@@ -147,13 +147,13 @@ impl CollectionSchema {
     /// What is wrong with members that a patch sets, null included.
     #[must_use]
     pub fn check_patch(&self, members: &RawObject) -> Vec<FieldError> {
-        if self.fit(members) == Fit::Wrong { self.check_members(members.to_map()) } else { Vec::new() }
+        if self.fit(members) == Fit::Invalid { self.check_members(members.to_map()) } else { Vec::new() }
     }
 
     /// How members fit that a patch sets: as the one does that fits worst.
     #[must_use]
     pub fn fit(&self, members: &RawObject) -> Fit {
-        members.iter().map(|(name, value)| self.fit_of(name, value)).max().unwrap_or(Fit::Usual)
+        members.iter().map(|(name, value)| self.fit_of(name, value)).max().unwrap_or(Fit::Valid)
     }
 
     /// Whether one of these members fits in an unusual form.
@@ -165,8 +165,8 @@ impl CollectionSchema {
     fn fit_of(&self, name: &str, value: &RawJson) -> Fit {
         match self.updatable.get(name) {
             Some(member) => member.fit(value),
-            None if self.schema.is_closed => Fit::Wrong,
-            None => Fit::Usual,
+            None if self.schema.is_closed => Fit::Invalid,
+            None => Fit::Valid,
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
             let mut refused = 0;
             for name in fields.iter().map(|field| field.name.as_str()).chain(["other"]) {
                 for value in values.iter().chain([&json!({ "n": "x" }), &json!({ "n": 1 })]) {
-                    let fits = schema.fit_of(name, &RawJson::from(value)) != Fit::Wrong;
+                    let fits = schema.fit_of(name, &RawJson::from(value)) != Fit::Invalid;
                     assert_eq!(fits, schema.update.is_valid(&json!({ name: value })), "{is_closed} {name} {value}");
                     refused += usize::from(!fits);
                 }

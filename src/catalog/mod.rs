@@ -5,10 +5,10 @@
 //! time is over. However many requests need one, one of them reads it.
 
 mod cache_slot;
-mod certain_types;
 mod check;
 mod compiled;
 mod formats;
+mod quick_check;
 mod reader;
 mod schema_purpose;
 mod strict_form;

@@ -59,7 +59,8 @@ pub struct SystemPolicy {
     /// How long the gateway polls for the effect of a queued write, 10 ms to 24 h. Default 10 min.
     #[serde(deserialize_with = "bounded::duration::<10, 86_400_000, _>")]
     pub completion_timeout: Duration,
-    /// The pause before the first poll, 1 ms to 10 s. Default 500 ms.
+    /// The first pause between two probes of a write whose outcome is unknown, or that is queued,
+    /// 1 ms to 10 s. It doubles up to 10 s. Default 500 ms.
     #[serde(deserialize_with = "bounded::duration::<1, 10_000, _>")]
     pub completion_poll: Duration,
     /// Whether writes are checked against the vendor's schema before they are sent. Default

@@ -11,7 +11,7 @@ use super::request_state::RequestState;
 use super::response::append_header;
 use crate::access::{AdmittedRequest, Principal, QuotaExceeded, QuotaPolicy, RateUsage};
 use crate::problem::{Problem, ProblemKind};
-use crate::system::SharedReadTicket;
+use crate::system::ItemSlot;
 
 /// The pause between two attempts of an item to begin.
 const ITEM_PAUSE: Duration = Duration::from_millis(20);
@@ -62,7 +62,7 @@ fn lend_in_flight(batch: &Rc<RequestState>) -> Option<InFlightLoan> {
 pub(super) async fn admit_item(
     state: &RequestState,
     batch: &Rc<RequestState>,
-    slot: Option<&SharedReadTicket>,
+    slot: Option<&ItemSlot>,
 ) -> Result<Option<InFlightLoan>, Problem> {
     let Some(caller) = state.principal() else { return Ok(None) };
     let Some(quota) = caller.quota() else { return Ok(None) };
@@ -84,7 +84,7 @@ pub(super) async fn admit_item(
                     state.set_admitted(admitted);
                 }
                 if let Some(slot) = slot {
-                    slot.take_slot(state.deadline()).await;
+                    slot.acquire(state.deadline()).await;
                 }
                 return Ok(loan);
             }
@@ -97,7 +97,7 @@ pub(super) async fn admit_item(
         }
         // Those that have slots are in flight, so that they end and others can be.
         if let Some(slot) = slot {
-            slot.release_slot();
+            slot.release();
         }
         sleep(ITEM_PAUSE).await;
     }

@@ -182,8 +182,8 @@ impl RequestContext {
         Ok(CallerContext {
             caller: self.caller()?.name().clone(),
             request_id: self.state.request_id.clone(),
-            batch: self.item().map(|item| Arc::clone(&item.name)),
-            reads: self.item().and_then(|item| item.reads.clone()),
+            batch_item: self.item().map(|item| Arc::clone(&item.name)),
+            slot: self.item().and_then(|item| item.slot.clone()),
             trace: Arc::clone(self.state.trace(self.headers())),
             received_at: self.state.deadline() - self.state.api.limits.deadline,
             deadline: self.state.deadline(),

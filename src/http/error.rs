@@ -27,7 +27,7 @@ impl From<Problem> for ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.problem.name.as_str())
+        formatter.write_str(self.problem.kind.as_str())
     }
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for ApiError {
 /// here.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.problem.name.spec().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.problem.kind.spec().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {

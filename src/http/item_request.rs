@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::request_target::percent_decode;
 use super::state::ApiState;
-use crate::system::{SharedReadTicket, System};
+use crate::system::{ItemSlot, System};
 
 /// Segments of a path by their names in its route, as they were sent.
 pub(super) type PathParams = Vec<(&'static str, String)>;
@@ -24,9 +24,9 @@ pub(super) struct ItemRequest {
     pub(super) body: Bytes,
     /// What the ledger calls the item: `{request id}/{item id}`.
     pub(super) name: Arc<str>,
-    /// Its part in the reads that the items of its batch share.
-    pub(super) reads: Option<SharedReadTicket>,
-    /// What makes a repetition of the item one: the batch's `Idempotency-Key` with the item's id.
+    /// Its slot in its batch, once it has had one.
+    pub(super) slot: Option<ItemSlot>,
+    /// The idempotency key of the item, made of the batch's key and the item's id.
     pub(super) key: Option<String>,
     /// What `key` is bound to in place of the values of `{x}`, which a repetition may not have.
     pub(super) given: GivenReferences,

@@ -38,9 +38,9 @@ pub(super) fn translate_problem(map: &SystemMap, problem: &mut Problem, id: Opti
         translate_pointer(map, pointer);
     }
     problem.current_etag = problem.current_etag.as_deref().and_then(|etag| model_etag(map, id?, etag));
-    if problem.name == ProblemKind::PreconditionFailed
+    if problem.kind == ProblemKind::PreconditionFailed
         && let Ok(Some(Precondition::AnyOf(tags))) = headers::parse_precondition(headers, &IF_MATCH)
-        && let Some(detail) = foreign_tag(map, &tags)
+        && let Some(detail) = foreign_tag_detail(map, &tags)
     {
         problem.detail = detail;
         problem.changed.clear();
@@ -61,7 +61,7 @@ pub(super) fn to_record_tags(map: &SystemMap, given: Precondition) -> Preconditi
 }
 
 /// Why none of these tags can match, where that is so because of the model.
-fn foreign_tag(map: &SystemMap, tags: &[EntityTag]) -> Option<String> {
+fn foreign_tag_detail(map: &SystemMap, tags: &[EntityTag]) -> Option<String> {
     let part = map.fingerprint.tag_part();
     let is_own = |tag: &EntityTag| tag.split_mapped().is_some_and(|(_, of_map)| of_map == part);
     if tags.iter().any(|tag| is_own(tag) || tag.to_header().starts_with("W/")) {

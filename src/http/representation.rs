@@ -40,8 +40,8 @@ pub(super) struct ParsedCreate {
     pub(super) given: GivenFields,
 }
 
-/// The fields of a model that a new record has, as entries of the map; none of a record that is in
-/// no model's words. An error above several fields is one of each that is given.
+/// The entries that the caller gave a value for; `None` outside models. An error of a parent object
+/// is reported for each of them.
 #[derive(Default)]
 pub(super) struct GivenFields(Option<Vec<usize>>);
 
@@ -290,13 +290,13 @@ impl Representation {
         model_translation::translate_preview(map, id.as_ref(), preview);
     }
 
-    /// The result of a handler, with its problem in the words of the representation.
-    pub(super) fn translate(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
-        self.translate_create(context, &GivenFields::default(), result)
+    /// The result of a handler, with its error in the words of the representation.
+    pub(super) fn translate_error(&self, context: &RequestContext, result: HandlerResult) -> HandlerResult {
+        self.translate_create_error(context, &GivenFields::default(), result)
     }
 
     /// The same for the result of a create.
-    pub(super) fn translate_create(
+    pub(super) fn translate_create_error(
         &self,
         context: &RequestContext,
         given: &GivenFields,

@@ -196,7 +196,7 @@ impl RequestState {
     /// Logs a failure that concerns the operator. A probe that finds the gateway not ready is no
     /// failure.
     pub(super) fn log_failure(&self, problem: &Problem) {
-        if self.is_ops() && problem.name == ProblemKind::Overloaded {
+        if self.is_ops() && problem.kind == ProblemKind::Overloaded {
             return;
         }
         let trace = self.trace.get();

@@ -78,7 +78,7 @@ mod tests {
 
     fn decode_target(target: &str) -> Result<Vec<String>, &'static str> {
         let uri: Uri = target.parse().expect("a target");
-        let cut = decode_segments(&uri).map_err(|problem| problem.name.as_str())?;
+        let cut = decode_segments(&uri).map_err(|problem| problem.kind.as_str())?;
         Ok(cut.into_iter().map(Cow::into_owned).collect())
     }
 

@@ -16,8 +16,8 @@ use crate::system::System;
 use crate::system::{RecordPage, RecordView};
 use crate::transport::JSON;
 
-/// Responses to writes and problems are not stored by caches.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+/// Responses to writes and problems are not stored by caches.
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// Records are revalidated each time, and never transformed: a weakened tag could not be sent back
 /// (http-rules 13, 112).
@@ -208,7 +208,7 @@ mod tests {
         }
         match ReadPreconditions::parse(&headers).expect("well-formed").respond("{}".into(), Some("\"a\""), None) {
             Ok(response) => response.status().as_u16(),
-            Err(error) => error.problem.name.spec().status,
+            Err(error) => error.problem.kind.spec().status,
         }
     }
 

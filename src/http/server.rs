@@ -95,7 +95,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
                     .delete(Delete, record_writes::delete),
             )
             .service(endpoint("/records/{system}/preview").post(Preview, previews::new_record))
-            .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change))
+            .service(endpoint("/records/{system}/{id}/preview").post(Preview, previews::change_or_delete))
             .service(endpoint("/records/{system}").get(List, record_reads::list).post(Create, record_writes::create))
             .service(endpoint("/operations/{id}/settle").post(Operation, operator_actions::probe_again))
             .service(endpoint("/operations/{id}/resolve").post(Operation, operator_actions::resolve))
@@ -105,7 +105,7 @@ fn routes(config: &mut ServiceConfig, listener: Listener) {
             // Before the path of a system, whose name it would be.
             .service(endpoint("/models/{model}/schema").get(Other, models::schema))
             .service(endpoint("/models/{model}/{system}/preview").post(Preview, previews::new_record))
-            .service(endpoint("/models/{model}/{system}/{id}/preview").post(Preview, previews::change))
+            .service(endpoint("/models/{model}/{system}/{id}/preview").post(Preview, previews::change_or_delete))
             .service(
                 endpoint("/models/{model}/{system}").get(List, record_reads::list).post(Create, record_writes::create),
             )

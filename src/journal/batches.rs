@@ -28,12 +28,13 @@ pub struct BatchRow {
     pub response: Option<String>,
 }
 
-/// The idempotency key of an asynchronous batch.
+/// The idempotency key of an asynchronous batch. A batch's id has the form of an operation id.
 #[derive(Clone, Debug)]
 pub(super) struct BatchKey {
     pub(super) claim: IdempotencyClaim,
-    pub(super) batch: OperationId,
-    /// The batch that is over and that this one repeats: the key passes from it to this one.
+    pub(super) batch_id: OperationId,
+    /// The id of the batch that is over and that this one repeats: the key passes from it to this
+    /// one.
     pub(super) repeats: Option<OperationId>,
 }
 
@@ -62,7 +63,7 @@ pub(super) const SAVE: &str = "INSERT INTO batch_row (id, item, status, at, requ
 pub(super) const DELETE_EXPIRED: &str = "DELETE FROM batch_row WHERE id IN
     (SELECT id FROM batch_row WHERE item = -1 AND status = 0 AND at < $1 LIMIT $2)";
 
-/// How many of them at once.
+/// How many batches are deleted at once.
 pub(super) const DELETED_AT_ONCE: i64 = 10;
 
 /// At most `limit` rows of a batch from a position on.

@@ -1,5 +1,5 @@
-//! The two times of a batch: the clock as it is, for the ledger, and a clock that never goes back,
-//! for leases and heartbeats.
+//! The two times of a group of commands: the clock as it is, for the ledger, and a clock that never
+//! goes back, for leases and heartbeats.
 
 use std::time::Instant;
 

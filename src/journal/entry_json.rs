@@ -34,7 +34,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<EntryOutcome<'_>>, at: i64)
     let mut json = CanonicalJson { text: &mut text, separator: "{\"" };
     json.plain("action", intent.action.as_str());
     json.plain("at", &rfc3339(at));
-    json.write_optional("batch", intent.batch.as_deref());
+    json.write_optional("batch", intent.batch_item.as_deref());
     json.write_optional("bound_to", intent.compared_etag.as_deref());
     json.list("calls", outcome.map_or(&[], |outcome| &outcome.calls), write_call);
     json.non_empty("caller", &intent.caller);
@@ -185,7 +185,8 @@ fn write_call(json: &mut String, call: &VendorRequestLog) {
 pub(super) struct StoredEntry {
     pub(super) action: Option<Action>,
     pub(super) at: String,
-    pub(super) batch: Option<String>,
+    #[serde(rename = "batch")]
+    pub(super) batch_item: Option<String>,
     #[serde(rename = "bound_to")]
     pub(super) compared_etag: Option<String>,
     #[serde(default)]
@@ -245,7 +246,7 @@ impl StoredEntry {
             event: self.event,
             operation: self.operation,
             request_id: self.request_id,
-            batch: self.batch,
+            batch_item: self.batch_item,
             model: self.model,
             caller: self.caller,
             system: self.system,
@@ -322,7 +323,7 @@ mod tests {
             calls: vec![],
             ..outcome_without_etag()
         };
-        let item = Intent { batch: Some("r/a".into()), model: Some("contact@f".into()), ..update_intent() };
+        let item = Intent { batch_item: Some("r/a".into()), model: Some("contact@f".into()), ..update_intent() };
         let tagged = Outcome { etag: Some("\"t\"".into()), ..outcome_without_etag() };
         let revealed = Outcome { record: Some("A:2".into()), ..outcome_without_etag() };
         for (intent, outcome) in [
@@ -340,7 +341,7 @@ mod tests {
                 assert_eq!(read.intent, ending.map(|_| 7));
                 let read = read.into_entry(8, &GENESIS, &GENESIS);
                 let record = outcome.and_then(|outcome| outcome.record.clone());
-                assert_eq!(read.batch.as_deref(), intent.batch.as_deref());
+                assert_eq!(read.batch_item.as_deref(), intent.batch_item.as_deref());
                 assert_eq!(read.model.as_deref(), intent.model.as_deref());
                 assert_eq!(read.record, record.or(intent.record.as_deref().map(str::to_owned)));
                 assert_eq!((&*read.caller, &*read.system), (&*intent.caller, &*intent.system));

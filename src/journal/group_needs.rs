@@ -21,7 +21,7 @@ pub(super) struct GroupNeeds {
     /// Operations whose outcome may be in the database already.
     pub(super) ended: Vec<OperationId>,
     /// Operations that a verdict is about.
-    pub(super) open: Vec<OperationId>,
+    pub(super) verdict_targets: Vec<OperationId>,
     /// The most operations of dead instances to adopt.
     pub(super) orphan_limit: Option<usize>,
     /// Operations that were adopted before, but whose caller never received them.
@@ -81,8 +81,8 @@ impl GroupNeeds {
                 self.orphan_limit = Some(*limit);
                 self.unclaimed = unclaimed.to_vec();
             }
-            Command::RecordVerdict(verdict) => self.open.push(verdict.operation.clone()),
-            Command::WarnContradictedVerdict { operation, .. } => self.open.push(operation.clone()),
+            Command::RecordVerdict(verdict) => self.verdict_targets.push(verdict.operation.clone()),
+            Command::WarnContradictedVerdict { operation, .. } => self.verdict_targets.push(operation.clone()),
             Command::Cut { .. }
             | Command::StoreBatch { key: None, .. }
             | Command::SaveBatchRows { lease: None, .. }

@@ -66,8 +66,8 @@ pub struct LedgerEntry {
     /// The request that began it.
     pub request_id: String,
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch: Option<String>,
+    #[serde(rename = "batch", skip_serializing_if = "Option::is_none")]
+    pub batch_item: Option<String>,
     /// The model that the caller used, `{name}@{fingerprint}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -145,7 +145,7 @@ mod tests {
             event: LedgerEvent::Intent,
             operation: Some(OperationId::new()),
             request_id: String::new(),
-            batch: None,
+            batch_item: None,
             model: None,
             caller: String::new(),
             system: String::new(),

@@ -15,7 +15,7 @@
 //!   `export` writes it to a file, after which it can be cut.
 //! - A lease has a fencing number and an expiry time, checked when a write begins.
 //! - An asynchronous batch is rows of texts (`batches`), and the lease of its id names who runs it.
-//! - Expired rows are deleted between groups. The ledger keeps all its entries.
+//! - Expired rows are deleted between groups. Entries of the ledger are deleted only by a cut.
 //! - While the database fails, the writer rejects new writes, keeps what must persist in memory and
 //!   retries (`writer/outage`). After a crash the next start, or another replica, adopts the
 //!   operations that still run.

@@ -200,7 +200,7 @@ pub struct Intent {
     /// `X-Request-Id`.
     pub request_id: Arc<str>,
     /// The batch and the item that the write is: `{request id}/{item id}`.
-    pub batch: Option<Arc<str>>,
+    pub batch_item: Option<Arc<str>>,
     /// The model that the caller used, `{name}@{fingerprint}`.
     pub model: Option<Arc<str>>,
     /// The caller's name.

@@ -175,7 +175,7 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         action: intent.action.ok_or_else(|| corrupt("action"))?,
         system: intent.system,
         record: record.or_else(|| outcome.as_ref()?.record.clone()).or(intent.record),
-        batch: intent.batch,
+        batch_item: intent.batch_item,
         model: intent.model,
         caller: intent.caller,
         started_at: intent.at,

@@ -59,11 +59,11 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, batch, model, precondition, compared_etag, rebased_onto, has_if_plan, paths, losses) = entry
+    let (request_id, batch_item, model, precondition, compared_etag, rebased_onto, has_if_plan, paths, losses) = entry
         .map(|entry| {
             (
                 entry.request_id,
-                entry.batch,
+                entry.batch_item,
                 entry.model,
                 entry.precondition,
                 entry.compared_etag,
@@ -77,7 +77,7 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     let intent = Intent {
         operation: operation.clone(),
         request_id: request_id.into(),
-        batch: batch.map(Into::into),
+        batch_item: batch_item.map(Into::into),
         model: model.map(Into::into),
         caller: row.text(6)?.into(),
         system: row.text(3)?.into(),
@@ -108,7 +108,7 @@ pub(super) fn verdict_target(row: &mut Row) -> Result<Option<VerdictTarget>, DbE
     let intent = Intent {
         operation: entry.operation.ok_or_else(corrupt)?,
         request_id: entry.request_id.into(),
-        batch: entry.batch.map(Into::into),
+        batch_item: entry.batch_item.map(Into::into),
         model: entry.model.map(Into::into),
         caller: entry.caller.into(),
         system: entry.system.into(),

@@ -46,7 +46,7 @@ impl KeyTtl {
     /// Of an intent that was read from the store it is not known whether its batch is stored.
     pub(super) fn of(self, intent: &Intent) -> i64 {
         let claim = intent.idempotency.as_ref();
-        self.of_item(claim.map_or(intent.batch.is_some(), |claim| claim.is_of_stored_batch))
+        self.of_item(claim.map_or(intent.batch_item.is_some(), |claim| claim.is_of_stored_batch))
     }
 
     /// Of a write that is an item of a stored batch, or not.

@@ -6,6 +6,7 @@
 
 mod append;
 mod batches;
+mod ledger_cut;
 mod replay;
 mod verdict;
 
@@ -53,7 +54,7 @@ pub(super) struct WriterState {
     /// The outcomes that the database holds already of the operations that retries end.
     pub(super) ended: HashMap<OperationId, OperationState>,
     /// The operations that the verdicts of the current group are about.
-    pub(super) open: HashMap<OperationId, VerdictTarget>,
+    pub(super) verdict_targets: HashMap<OperationId, VerdictTarget>,
 }
 
 impl WriterState {
@@ -70,7 +71,7 @@ impl WriterState {
             keys: HashMap::new(),
             already_written: HashSet::new(),
             ended: HashMap::new(),
-            open: HashMap::new(),
+            verdict_targets: HashMap::new(),
         }
     }
 
@@ -86,7 +87,7 @@ impl WriterState {
         self.keys.clear();
         self.already_written.clear();
         self.ended.clear();
-        self.open.clear();
+        self.verdict_targets.clear();
         self.replaced_leases.clear();
     }
 
@@ -302,8 +303,8 @@ impl WriterState {
                 outcome: Arc::clone(outcome),
             });
         }
-        if let Some(open) = self.open.get_mut(&outcome.operation) {
-            open.ended = Some(EndedOperation { state: outcome.final_state(), has_verdict: false, warnings: None });
+        if let Some(target) = self.verdict_targets.get_mut(&outcome.operation) {
+            target.ended = Some(EndedOperation { state: outcome.final_state(), has_verdict: false, warnings: None });
         }
         true
     }

@@ -112,7 +112,7 @@ impl<'p> ProblemDocument<'p> {
     /// The document of a problem. `instance` and `request_id` are those of the request.
     #[must_use]
     pub fn new(problem: &'p Problem, instance: Option<&'p str>, request_id: Option<&'p str>) -> Self {
-        let spec = problem.name.spec();
+        let spec = problem.kind.spec();
         Self {
             type_uri: format!("/problems/{}", spec.name),
             title: spec.title,

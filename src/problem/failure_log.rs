@@ -94,7 +94,7 @@ impl FailureEvent<'_> {
     /// Logs the failure if it is an operator issue that the log does not have yet.
     pub fn log(&self) {
         let problem = self.problem;
-        if !problem.name.is_operator_issue() || problem.is_logged {
+        if !problem.kind.is_operator_issue() || problem.is_logged {
             return;
         }
         let vendor_ms = to_millis(self.vendor_time);
@@ -104,8 +104,8 @@ impl FailureEvent<'_> {
             request_id = self.request_id,
             system = self.system.unwrap_or("none"),
             action = self.action,
-            outcome = problem.name.as_str(),
-            status = problem.name.spec().status,
+            outcome = problem.kind.as_str(),
+            status = problem.kind.spec().status,
             vendor_ms,
             gateway_ms = to_millis(self.elapsed).saturating_sub(vendor_ms),
             detail = problem.detail,

@@ -220,7 +220,7 @@ impl ProblemKind {
     /// A problem of this kind.
     #[must_use]
     pub fn with_detail(self, detail: impl Into<String>) -> Problem {
-        Problem { name: self, detail: detail.into(), ..Problem::default() }
+        Problem { kind: self, detail: detail.into(), ..Problem::default() }
     }
 }
 
@@ -240,8 +240,9 @@ pub struct VendorErrorInfo {
 /// A problem of one request. It can be stored and returned again unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// The kind.
-    pub name: ProblemKind,
+    /// The kind; a stored problem has its name.
+    #[serde(rename = "name")]
+    pub kind: ProblemKind,
     /// What was wrong this time and what would be right.
     pub detail: String,
     /// `Retry-After`.
@@ -305,7 +306,7 @@ pub enum RebaseRefusal {
 impl Default for Problem {
     fn default() -> Self {
         Self {
-            name: ProblemKind::InternalError,
+            kind: ProblemKind::InternalError,
             detail: String::new(),
             retry_after: None,
             system: None,

@@ -201,8 +201,8 @@ pub struct Operation {
     #[schema(example = "object-definitions:640b3d7d4a28b925fcf8b9a2")]
     pub record: Option<String>,
     /// The batch and the item that the write is, `{request id}/{item id}`; absent in others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch: Option<String>,
+    #[serde(rename = "batch", skip_serializing_if = "Option::is_none")]
+    pub batch_item: Option<String>,
     /// The model that the caller used, `{name}@{fingerprint}`; absent in others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

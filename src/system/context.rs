@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::shared_reads::SharedReadTicket;
+use super::batch_slots::ItemSlot;
 use crate::catalog::Requester;
 use crate::record::{CallerName, RequestId};
 use crate::transport::Priority;
@@ -18,15 +18,15 @@ pub struct CallerContext {
     /// `X-Request-Id`.
     pub request_id: RequestId,
     /// For an item of a batch: what the ledger calls it, `{request id}/{item id}`.
-    pub batch: Option<Arc<str>>,
+    pub batch_item: Option<Arc<str>>,
     /// The trace that this request belongs to.
     pub trace: Arc<TraceContext>,
     /// When the head of the request was read: `Prefer: wait` counts from here.
     pub received_at: Instant,
     /// When the caller must have its response (`deadline` in `[server]`).
     pub deadline: Instant,
-    /// For an item of a batch: its part in the reads that the items share.
-    pub reads: Option<SharedReadTicket>,
+    /// For an item of a batch: its slot, and its part in the scans that the items share.
+    pub slot: Option<ItemSlot>,
     /// Where its calls wait while the vendor is congested.
     pub priority: Priority,
 }

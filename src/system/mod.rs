@@ -1,10 +1,11 @@
 //! One configured system: its adapter, its transport and its policy; and what reads and writes of
 //! its records share.
 
+mod batch_slots;
 mod context;
 mod recent_states;
 mod session;
-mod shared_reads;
+mod shared_scan;
 mod view;
 
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 pub use crate::config::{SystemPolicy, Validation};
+pub use batch_slots::{BatchSlots, ItemSlot};
 pub use context::CallerContext;
 pub(crate) use recent_states::RecentStates;
 pub(crate) use session::VendorSession;
-pub use shared_reads::{SharedReadTicket, SharedReads};
 pub use view::{Guarantee, RecordPage, RecordView};
 
 use crate::catalog::Catalog;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::shared_reads::SharedReadTicket;
+use super::batch_slots::ItemSlot;
 use super::{CallerContext, System};
 use crate::problem::{Problem, ProblemKind, VendorErrorInfo};
 use crate::record::{RecordId, VendorError, VendorErrorKind, VendorRecord, VendorRequestLog};
@@ -20,7 +20,7 @@ pub(crate) struct VendorSession<'s> {
     trace: &'s Arc<TraceContext>,
     deadline: Cell<Instant>,
     priority: Priority,
-    reads: Option<&'s SharedReadTicket>,
+    slot: Option<&'s ItemSlot>,
     calls: RefCell<Vec<VendorRequestLog>>,
 }
 
@@ -28,7 +28,7 @@ impl<'s> VendorSession<'s> {
     /// Calls `system`'s vendor for a caller's request.
     pub(crate) fn new(system: &'s System, context: &'s CallerContext) -> Self {
         let session = Self::with_priority(system, &context.trace, context.deadline, context.priority);
-        Self { reads: context.reads.as_ref(), ..session }
+        Self { slot: context.slot.as_ref(), ..session }
     }
 
     /// Calls `system`'s vendor until `deadline`, to determine the outcome of a write.
@@ -38,7 +38,7 @@ impl<'s> VendorSession<'s> {
 
     fn with_priority(system: &'s System, trace: &'s Arc<TraceContext>, deadline: Instant, priority: Priority) -> Self {
         let inner = &*system.transport;
-        Self { inner, trace, deadline: Cell::new(deadline), priority, reads: None, calls: RefCell::new(Vec::new()) }
+        Self { inner, trace, deadline: Cell::new(deadline), priority, slot: None, calls: RefCell::new(Vec::new()) }
     }
 
     /// Sets the deadline of the calls that follow.
@@ -48,7 +48,7 @@ impl<'s> VendorSession<'s> {
 
     /// The problem, with the status of the last response if that response could not be parsed.
     pub(crate) fn with_last_status(&self, mut problem: Problem) -> Problem {
-        if problem.name == ProblemKind::VendorProtocolError && problem.vendor.is_none() {
+        if problem.kind == ProblemKind::VendorProtocolError && problem.vendor.is_none() {
             let status = self.calls.borrow().last().and_then(|call| call.status);
             problem.vendor =
                 status.map(|status| VendorErrorInfo { status: Some(status), ..VendorErrorInfo::default() });
@@ -63,9 +63,9 @@ impl<'s> VendorSession<'s> {
 
     /// Reads a record. Items of a batch share the scans of vendors that read by scanning.
     pub(crate) async fn read(&self, system: &System, id: &RecordId) -> Result<VendorRecord, VendorError> {
-        match self.reads {
-            Some(share) if system.adapter.reads_by_scanning() => {
-                share.read((system, self), id, self.deadline.get()).await
+        match self.slot {
+            Some(slot) if system.adapter.reads_by_scanning() => {
+                slot.read((system, self), id, self.deadline.get()).await
             }
             _ => system.adapter.read(self, id).await,
         }

@@ -40,7 +40,7 @@ pub(super) struct ActiveProbeGuard {
 
 impl ActiveProbes {
     /// Registers a probe; `None` if the write has one.
-    pub(super) fn begin(&self, operation: &OperationId) -> Option<ActiveProbeGuard> {
+    pub(super) fn register(&self, operation: &OperationId) -> Option<ActiveProbeGuard> {
         let mut probes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if probes.contains_key(operation) {
             return None;
@@ -98,8 +98,8 @@ mod tests {
     async fn a_wake_ends_the_pause_of_a_probe() {
         let (probes, operation) = (ActiveProbes::default(), OperationId::new());
         assert_eq!(probes.wake(&operation), WakeResult::NotProbed);
-        let guard = probes.begin(&operation).expect("begun");
-        assert!(probes.begin(&operation).is_none());
+        let guard = probes.register(&operation).expect("registered");
+        assert!(probes.register(&operation).is_none());
         guard.control().set_polling(true);
         assert_eq!(probes.wake(&operation), WakeResult::Polling);
         guard.control().set_polling(false);

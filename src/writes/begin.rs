@@ -29,15 +29,16 @@ pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>
     request.request.permission = Some(task.services.permission_to_send(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
     let write = InFlightWrite { lease: held, ..intent.into() };
-    begin(task, &write).await?;
+    claim_intent(task, &write).await?;
     if let Some(lease) = lease {
-        lease.keep();
+        lease.hand_to_write();
     }
     task.services.metrics.operations_running(task.system.index, 1);
     Ok(Journaled { task, request, guard: ReconcileOnDrop::new(task.services, write) })
 }
 
-async fn begin(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptExit> {
+/// Waits until the record is free and stores the intent, which claims the write's idempotency key.
+async fn claim_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(), AttemptExit> {
     let WriteTask { services, system, context, .. } = *task;
     let intent = to_journal_intent(task, write);
     let mut backoff = write.id().map(|id| RecordLockBackoff::new(&services.journal, system, id, context));
@@ -66,7 +67,7 @@ fn to_journal_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
     Intent {
         operation: write.operation.clone(),
         request_id: Arc::clone(&context.request_id.0),
-        batch: context.batch.clone(),
+        batch_item: context.batch_item.clone(),
         model: command.mapping.clone(),
         caller: Arc::clone(&context.caller.0),
         system: system.name.to_shared_str(),

@@ -62,11 +62,11 @@ impl VersionMatch {
     }
 }
 
-/// Whether a later write that compared another version may have written what the record shows. It
-/// compared the version of `compared`, be it named by `If-Match` alone, and while the record has
-/// that, it has taken no effect.
-fn may_have_written(version_match: VersionMatch, compared: Option<&str>, shown: Option<&str>) -> bool {
-    version_match == VersionMatch::No && (compared.is_none() || compared != shown)
+/// Whether a later write, which did not compare this write's version, may have written what the
+/// record shows. `compared_etag` is the version that the later write compared, perhaps known from
+/// its `If-Match` alone. While the record has that version, the later write has had no effect.
+fn may_have_written(version_match: VersionMatch, compared_etag: Option<&str>, shown: Option<&str>) -> bool {
+    version_match == VersionMatch::No && (compared_etag.is_none() || compared_etag != shown)
 }
 
 /// What the end of another write means for this one.
@@ -149,15 +149,15 @@ impl ConcurrentSearch<'_> {
             return Some(false);
         }
         // A rebased write compared the state that it was applied to, not that of its tag.
-        let compared = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
-        let version_match = VersionMatch::classify(compared, entry.precondition.as_deref(), self.etag_before);
+        let compared_etag = entry.compared_etag.as_deref().or(entry.rebased_onto.as_deref());
+        let version_match = VersionMatch::classify(compared_etag, entry.precondition.as_deref(), self.etag_before);
         // The id of a deleted record is never used again, whatever version was compared.
         let is_other_delete = self.write.expected.is_deleted() && entry.action == Some(Action::Delete);
         let excludes_this = is_other_delete || version_match == VersionMatch::Exact;
         if entry.event == LedgerEvent::Intent {
-            let compared = compared.or(entry.precondition.as_deref());
+            let compared_etag = compared_etag.or(entry.precondition.as_deref());
             let may_show_its_values =
-                version_match == VersionMatch::Possible || self.may_follow_unseen(version_match, compared);
+                version_match == VersionMatch::Possible || self.may_follow_unseen(version_match, compared_etag);
             if self.passed_own_intent && version_match != VersionMatch::Exact {
                 self.later.insert(operation.clone());
             }
@@ -185,8 +185,10 @@ impl ConcurrentSearch<'_> {
 
     /// Where a version does not identify its writer, the values may be those of a later write: this
     /// one was refused, and its response lost.
-    fn may_follow_unseen(&self, version_match: VersionMatch, compared: Option<&str>) -> bool {
-        self.passed_own_intent && !self.version_is_sequence && may_have_written(version_match, compared, self.shown)
+    fn may_follow_unseen(&self, version_match: VersionMatch, compared_etag: Option<&str>) -> bool {
+        self.passed_own_intent
+            && !self.version_is_sequence
+            && may_have_written(version_match, compared_etag, self.shown)
     }
 
     fn finish(self) -> ConcurrentWrites {
@@ -301,31 +303,31 @@ mod tests {
     #[test]
     fn a_later_write_has_written_nothing_while_its_version_is_shown() {
         let before = "\"v7\"";
-        // What the vendor compared (`bound_to`), `If-Match`, and what the record shows: after the
-        // write on v7 it is v8, or another writer's.
-        for (bound_to, if_match, shown, expected) in [
-            // A write for any state, bound to v8: it wrote v9, and has no effect while v8 is shown.
+        // The ETag that the vendor compared, `If-Match`, and the ETag that the record shows. The write
+        // on v7 makes v8.
+        for (compared_etag, if_match, shown, expected) in [
+            // A write for any state that compared v8: it writes v9, so it had no effect while v8 is shown.
             (Some("\"v8\""), Some("*"), Some("\"v9\""), true),
             (Some("\"v8\""), Some("*"), Some("\"v8\""), false),
             (Some("\"v8\""), Some("*"), None, true),
-            // One tag that the vendor compared is not repeated in `bound_to`.
+            // The ledger names the compared ETag only where `If-Match` does not.
             (None, Some("\"v8\""), Some("\"v9\""), true),
             (None, Some("\"v8\""), Some("\"v8\""), false),
             (None, Some("\"v8\""), None, true),
-            // Of several tags it is not known which was compared.
+            // Which of several tags was compared is not known.
             (None, Some("\"v6\", \"v8\""), Some("\"v8\""), true),
             // Rebased onto v8, whatever its tag was.
             (Some("\"v8\""), Some("\"v6\""), Some("\"v8\""), false),
             (Some("\"v8\""), Some("\"v6\""), Some("\"v9\""), true),
-            // Bound to the very version: only one of the two can be applied, another rule.
+            // It compared the very version: another rule applies, because only one of the two can be.
             (None, Some(before), Some("\"v8\""), false),
             (Some(before), Some("*"), Some("\"v8\""), false),
-            // Perhaps the very version, which counts whatever is shown.
+            // It may have compared the very version, which counts whatever is shown.
             (None, None, Some("\"v8\""), false),
         ] {
-            let version_match = VersionMatch::classify(bound_to, if_match, before);
-            let may_have = may_have_written(version_match, bound_to.or(if_match), shown);
-            assert_eq!(may_have, expected, "{bound_to:?} {if_match:?} {shown:?}");
+            let version_match = VersionMatch::classify(compared_etag, if_match, before);
+            let may_have = may_have_written(version_match, compared_etag.or(if_match), shown);
+            assert_eq!(may_have, expected, "{compared_etag:?} {if_match:?} {shown:?}");
         }
     }
 }

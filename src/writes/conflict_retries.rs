@@ -50,7 +50,7 @@ impl ConflictRetries {
 /// may begin.
 pub(super) fn retryable_conflict<'o>(task: &WriteTask<'_>, outcome: &'o WriteOutcome) -> Option<&'o Problem> {
     let WriteOutcome::Problem(problem) = outcome else { return None };
-    let is_conflict = match problem.name {
+    let is_conflict = match problem.kind {
         // A create has no state that another attempt could read again.
         ProblemKind::PreconditionFailed => {
             task.command.op.record().is_some() && (task.is_if_match_any() || task.command.prefer.rebase)

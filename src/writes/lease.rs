@@ -15,7 +15,7 @@ use crate::system::{CallerContext, System};
 const MIN_BACKOFF: Duration = Duration::from_millis(5);
 const MAX_BACKOFF: Duration = Duration::from_millis(250);
 
-/// A held lease, which is released on drop unless a begun write keeps it.
+/// A held lease, which is released on drop unless it was handed to a write that has begun.
 pub(super) struct LeaseGuard {
     journal: Journal,
     lease: Option<Lease>,
@@ -27,8 +27,8 @@ impl LeaseGuard {
         self.lease.clone()
     }
 
-    /// Leaves the lease to the write that was begun with it.
-    pub(super) fn keep(mut self) {
+    /// Hands the lease to the write that was begun with it.
+    pub(super) fn hand_to_write(mut self) {
         self.lease = None;
     }
 }

@@ -3,6 +3,12 @@
 //! `pipeline` runs the five steps `admit`, `plan`, `begin`, `send` and `finish`; each has its file.
 //! `resolve` is the pure judgement of a write whose outcome is not plain, and `probe` gathers its
 //! evidence. `reconciler` takes over the writes that outlive their callers or their process.
+//!
+//! - *Probe*: to read what the vendor shows of a write whose outcome is not known.
+//! - *Poll*: one probe of several, with pauses between them.
+//! - *Resolve*: to judge what a probe has shown (`resolve`), or a person's verdict on the outcome.
+//! - *Reconcile*: to probe and resolve until the outcome is recorded.
+//! - `settle`: what callers and operators call it to reconcile (`settle_timeout`, `/settle`).
 
 // What moves through the pipeline.
 mod command;
@@ -22,7 +28,6 @@ mod idempotency;
 mod interim_outcome;
 mod lease;
 mod not_applied_problem;
-mod operator_actions;
 mod probe;
 mod problems;
 mod reconcile_on_drop;
@@ -36,11 +41,12 @@ mod verify_applied;
 mod write_services;
 mod write_task;
 
-// The steps, what runs them, and what runs before them (`schema_check`) or instead of them
-// (`preview`).
+// The steps, what runs them, and what runs before them (`schema_check`), instead of them
+// (`preview`) or after them (`reconciler`, `operator_actions`).
 mod admit;
 mod begin;
 mod finish;
+mod operator_actions;
 mod pipeline;
 mod plan;
 mod preview;

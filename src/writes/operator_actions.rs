@@ -55,7 +55,7 @@ pub(crate) async fn probe_again(
             WakeResult::Polling | WakeResult::NotProbed => ProbeRequestResult::AlreadyRunning,
         }),
         OperationState::Unknown | OperationState::Applied | OperationState::NotApplied => {
-            let Some(guard) = services.active_probes.begin(&operation.id) else {
+            let Some(guard) = services.active_probes.register(&operation.id) else {
                 return Ok(ProbeRequestResult::AlreadyRunning);
             };
             let intent = stored_intent(services, &operation.id).await?;

@@ -80,7 +80,7 @@ impl From<Problem> for WriteOutcome {
 impl WriteOutcome {
     /// Whether it is `outcome-unknown`.
     pub(super) fn is_unknown(&self) -> bool {
-        matches!(self, Self::Problem(problem) if problem.name == ProblemKind::OutcomeUnknown)
+        matches!(self, Self::Problem(problem) if problem.kind == ProblemKind::OutcomeUnknown)
     }
 }
 

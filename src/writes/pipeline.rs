@@ -55,7 +55,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
             }
             Ok(outcome) => match retryable_conflict(task, &outcome) {
                 Some(conflict) if conflicts.pause(services, system).await => {
-                    task.must_read.set(conflict.name == ProblemKind::PreconditionFailed);
+                    task.must_read.set(conflict.kind == ProblemKind::PreconditionFailed);
                 }
                 Some(_) => return resolve_exhausted_conflict(task, outcome),
                 None => return Ok(outcome),
@@ -70,7 +70,7 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
 /// the caller accepts that the gateway compares.
 fn should_fall_back_to_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> bool {
     let WriteOutcome::Problem(problem) = outcome else { return false };
-    let is_not_compared = problem.name == ProblemKind::GuaranteeUnavailable;
+    let is_not_compared = problem.kind == ProblemKind::GuaranteeUnavailable;
     is_not_compared && !task.command.require_native && !task.has_responded()
 }
 
@@ -78,7 +78,7 @@ fn should_fall_back_to_guarded(task: &WriteTask<'_>, outcome: &WriteOutcome) -> 
 fn resolve_exhausted_conflict(task: &WriteTask<'_>, outcome: WriteOutcome) -> Result<WriteOutcome, AttemptExit> {
     let (services, system) = (task.services, task.system);
     match &outcome {
-        WriteOutcome::Problem(problem) if problem.name == ProblemKind::PreconditionFailed => {
+        WriteOutcome::Problem(problem) if problem.kind == ProblemKind::PreconditionFailed => {
             if !task.is_if_match_any() {
                 services.metrics.rebase(system.index, RebaseOutcome::Lost);
                 return Ok(outcome);

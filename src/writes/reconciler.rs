@@ -149,7 +149,7 @@ async fn reconcile(services: Arc<WriteServices>, mut write: InFlightWrite) {
         abandon(&services, &write.operation, Some(&write), "its system is no longer configured").await;
         return;
     };
-    let guard = services.active_probes.begin(&write.operation);
+    let guard = services.active_probes.register(&write.operation);
     write.probe_control = guard.as_ref().map(ActiveProbeGuard::control);
     let finding = if write.tenant_fingerprint == system.tenant_fingerprint {
         find_outcome(&services, &system, &mut write).await
@@ -165,7 +165,7 @@ async fn reconcile(services: Arc<WriteServices>, mut write: InFlightWrite) {
         _ if write.has_ended_elsewhere => {
             tracing::info!(operation = %write.operation, system = %system.name, state, "outcome found of a write that had been ended");
         }
-        WriteOutcome::Problem(problem) if problem.name.is_operator_issue() => {
+        WriteOutcome::Problem(problem) if problem.kind.is_operator_issue() => {
             log_failure(&problem, &write.operation, Some(&write), &calls);
         }
         _ if write.response == ResponseState::Unknown => {
@@ -200,7 +200,7 @@ async fn abandon(services: &WriteServices, operation: &OperationId, write: Optio
         record: None,
         etag: None,
         warnings: Vec::new(),
-        problem_name: Some(problem.name.as_str().to_owned()),
+        problem_name: Some(problem.kind.as_str().to_owned()),
         problem: Some(
             problem.to_stored_json(write.map(|write| write.path()).as_deref(), write.map(|write| &*write.request_id)),
         ),

@@ -181,7 +181,7 @@ pub(super) async fn late_verdict(
         record: write.created_id.as_ref().map(|id| id.as_str().to_owned()),
         etag,
         warnings,
-        replay_json: replay_body(write, &outcome),
+        replay_json: stored_replay(write, &outcome),
         min_age: Duration::ZERO,
     })
 }
@@ -207,23 +207,23 @@ fn to_stored_outcome(
         etag,
         warnings,
         problem: problem.as_ref().map(|problem| problem.to_stored_json(Some(&write.path()), Some(&write.request_id))),
-        problem_name: problem.map(|problem| problem.name.as_str().to_owned()),
+        problem_name: problem.map(|problem| problem.kind.as_str().to_owned()),
         observed,
         calls: std::mem::take(&mut write.calls),
         losses: write.losses.clone(),
-        replay_json: replay_body(write, &outcome),
+        replay_json: stored_replay(write, &outcome),
         lease: write.lease.take(),
     };
     (Arc::new(stored), outcome)
 }
 
-/// What the write's `Idempotency-Key` replays; `None` releases the key, so that a repetition runs
-/// (contract 4.5). A plan that is claimed is not replayed, but refused.
-fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> {
+/// The JSON that the write's `Idempotency-Key` replays; `None` releases the key, so that a
+/// repetition runs (contract 4.5). A plan that is claimed is not replayed, but refused.
+fn stored_replay(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> {
     if write.claims_plan {
         let may_be_made = match outcome {
             WriteOutcome::Success(_) => true,
-            WriteOutcome::Problem(problem) => problem.name == ProblemKind::OutcomeUnknown,
+            WriteOutcome::Problem(problem) => problem.kind == ProblemKind::OutcomeUnknown,
         };
         return serde_json::to_string(outcome).ok().filter(|_| may_be_made);
     }
@@ -234,8 +234,8 @@ fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> 
         _ if write.response == ResponseState::Accepted => &WriteOutcome::Success(accepted_success(write)),
         WriteOutcome::Success(_) => outcome,
         WriteOutcome::Problem(problem) => {
-            let status = problem.name.spec().status;
-            let is_final = matches!(status, 404 | 412 | 422) || problem.name == ProblemKind::OutcomeUnknown;
+            let status = problem.kind.spec().status;
+            let is_final = matches!(status, 404 | 412 | 422) || problem.kind == ProblemKind::OutcomeUnknown;
             // The pipeline tries these conflicts again under the same key.
             (is_final && !is_retried_conflict(write, problem)).then_some(outcome)?
         }
@@ -246,10 +246,10 @@ fn replay_body(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String> 
 /// Whether another writer changed the record between read and write, for a caller whose write is
 /// then tried again.
 fn is_retried_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
-    (write.if_match_any || write.prefer.rebase) && problem.name == ProblemKind::PreconditionFailed
+    (write.if_match_any || write.prefer.rebase) && problem.kind == ProblemKind::PreconditionFailed
 }
 
 /// Whether another writer changed the record, for a write with `If-Match: *`.
 fn is_if_match_any_conflict(write: &InFlightWrite, problem: &Problem) -> bool {
-    write.if_match_any && problem.name == ProblemKind::PreconditionFailed
+    write.if_match_any && problem.kind == ProblemKind::PreconditionFailed
 }

@@ -39,7 +39,7 @@ pub(super) async fn check_request(task: &WriteTask<'_>) -> Result<(), Problem> {
         return refuse_if_wrong(task, by_adapter);
     };
     let fit = fit_schema(&schema, op);
-    if by_adapter.is_empty() && fit != Fit::Wrong {
+    if by_adapter.is_empty() && fit != Fit::Invalid {
         if fit == Fit::Unusual {
             task.schema.set_unusual_form();
         }
@@ -170,8 +170,8 @@ async fn find_with_fresh_schema(
 /// its values is unusual.
 fn fit_schema(schema: &CollectionSchema, op: &WriteOp) -> Fit {
     match op {
-        WriteOp::Create { fields, .. } if schema.check_create(fields).is_empty() => Fit::Usual,
-        WriteOp::Create { .. } => Fit::Wrong,
+        WriteOp::Create { fields, .. } if schema.check_create(fields).is_empty() => Fit::Valid,
+        WriteOp::Create { .. } => Fit::Invalid,
         op => schema.fit(&given_members(op)),
     }
 }

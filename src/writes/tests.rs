@@ -103,8 +103,8 @@ fn context() -> CallerContext {
     CallerContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
-        batch: None,
-        reads: None,
+        batch_item: None,
+        slot: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + DEADLINE,

@@ -92,9 +92,9 @@ impl WriteServices {
         self.permission(operation, Duration::ZERO)
     }
 
-    /// Is denied when a write must not be sent any more: another replica may have taken it over
-    /// since now or, after `check_after`, the store does not have it as a running one of this
-    /// process.
+    /// The permission to send a write. It is denied if another replica may have adopted the write
+    /// since this call. After `check_after` it is also denied unless the store has the write as a
+    /// running one of this process.
     fn permission(&self, operation: &OperationId, check_after: Duration) -> SendPermission {
         let is_owned = Arc::new(self.journal.ownership_check());
         let (journal, operation, since) = (self.journal.clone(), operation.clone(), Instant::now());

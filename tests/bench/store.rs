@@ -110,7 +110,7 @@ async fn write(store: &Journal, record: &str) {
     let intent = Intent {
         operation: operation.clone(),
         request_id: operation.as_str().into(),
-        batch: None,
+        batch_item: None,
         model: None,
         caller: "benchmark".into(),
         system: "crm".into(),

@@ -89,8 +89,8 @@ fn delete_command() -> (WriteCommand, CallerContext) {
     let context = CallerContext {
         caller: CallerName("caller".into()),
         request_id: RequestId("request".into()),
-        batch: None,
-        reads: None,
+        batch_item: None,
+        slot: None,
         trace: TraceContext::from_headers(&[], &[]).into(),
         received_at: Instant::now(),
         deadline: Instant::now() + Duration::from_secs(5),
@@ -118,7 +118,7 @@ async fn reconcile_despite_panics(
     let (write, context) = delete_command();
     let response = gateway.write(&system, write, &context).await;
     let WriteOutcome::Problem(result) = response.outcome else { panic!("every read fails") };
-    assert_eq!((result.name, result.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
+    assert_eq!((result.kind, result.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     assert!(
         vendors.matrix42.state.fragment(matrix42::CATEGORY_CLASS, matrix42::SOFTWARE_ID).is_none(),
         "the vendor has applied it"
@@ -230,7 +230,7 @@ async fn a_rejection_is_not_returned_before_the_store_has_persisted_it() {
     };
     let (result, ()) = futures_util::future::join(gateway.write(&system, write, &context), reject).await;
     let WriteOutcome::Problem(problem) = result.outcome else { panic!("the write was rejected") };
-    assert_eq!((problem.name, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
+    assert_eq!((problem.kind, problem.operation.is_some()), (ProblemKind::OutcomeUnknown, true));
     locked.execute_batch("COMMIT").unwrap();
     assert_eq!(wait_for_final_state(&store).await, OperationState::NotApplied);
     assert_eq!(vendors.matrix42.log.count(CallKind::Update), 1);

@@ -48,7 +48,7 @@ pub(super) async fn find_begun(
         let Some(operation) = claimed.get(&key).filter(|operation| !operation.is_nil()) else { continue };
         // A store that does not have the operation any more had it when the key was claimed.
         let found = journal.operation(operation).await?;
-        if found.as_ref().is_none_or(|found| found.batch.as_deref() == Some(&*name)) {
+        if found.as_ref().is_none_or(|found| found.batch_item.as_deref() == Some(&*name)) {
             let (operation, record) = (Some(operation.clone()), EarlierAttempt::record_of(found));
             begun.insert(position, EarlierAttempt { operation, record });
         }

@@ -1,4 +1,4 @@
-//! The row of an asynchronous batch itself.
+//! The header row of an asynchronous batch.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::record::{OperationId, RawJson, format_time};
 /// How often a running batch polls whether it was cancelled.
 pub(in crate::http) const CANCEL_POLL: Duration = Duration::from_millis(500);
 
-/// The row of a batch itself: its caller and options.
+/// The header row of an asynchronous batch: its caller and options.
 #[derive(Serialize, Deserialize)]
 pub(in crate::http) struct BatchHead {
     pub(in crate::http) caller: Principal,
@@ -35,6 +35,7 @@ pub(in crate::http) struct BatchHead {
 /// A batch that is over, and that another one repeats.
 #[derive(Clone, Serialize, Deserialize)]
 pub(in crate::http) struct RepeatedBatch {
+    /// The batch's id, which has the form of an operation id.
     pub(in crate::http) id: OperationId,
     started_at: String,
 }
@@ -46,8 +47,8 @@ impl RepeatedBatch {
 }
 
 impl BatchHead {
-    /// The time from which on the store keeps what is known of its items: with the start of the
-    /// batch that it repeats.
+    /// Since when the store keeps what is known of its items: from the start of the batch that it
+    /// repeats, if it repeats one. Keys older than `retention` are gone.
     pub(super) fn known_since(&self) -> Option<Timestamp> {
         let started_at = self.repeats.as_ref().map_or(&self.started_at, |first| &first.started_at);
         started_at.parse().ok()
@@ -66,7 +67,7 @@ pub(in crate::http) fn now_text() -> String {
     format_time(Timestamp::now())
 }
 
-/// The state in the row of a batch itself.
+/// The state in the header row.
 pub(in crate::http) fn parse_state(response: Option<&str>) -> BatchState {
     response.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

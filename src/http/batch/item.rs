@@ -77,7 +77,7 @@ async fn handle(
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    let slot = context.item().and_then(|item| item.reads.as_ref());
+    let slot = context.item().and_then(|item| item.slot.as_ref());
     let _loan = caller_quota::admit_item(context.state(), batch, slot).await?;
     if !may_begin() {
         return Ok(None);
@@ -86,7 +86,9 @@ async fn handle(
         Create if is_previewed => previews::preview_create(&context).await,
         Update if is_previewed => previews::preview_update(&context).await,
         Delete if is_previewed => previews::preview_delete(&context).await,
-        Preview if context.item().is_some_and(|item| item.param("id").is_some()) => previews::change(context).await,
+        Preview if context.item().is_some_and(|item| item.param("id").is_some()) => {
+            previews::change_or_delete(context).await
+        }
         Preview => previews::new_record(context).await,
         Read => record_reads::get(context).await,
         List => record_reads::list(context).await,

@@ -30,8 +30,8 @@ impl ItemRun {
     /// Follows the operation of the item to its end, and responds as its write alone would have.
     /// Nothing is sent meanwhile: the write is known by its operation, even if its key is free.
     ///
-    /// [`ItemStep::KeyFree`], only with `may_begin_again`: the process that began the write may
-    /// have been about to try it again.
+    /// Returns [`ItemStep::KeyFree`] only with `may_begin_again`: the process that began the write
+    /// may have been about to try it again.
     pub(super) async fn respond_at_end(
         &self,
         item: usize,

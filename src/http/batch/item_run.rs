@@ -18,7 +18,7 @@ use crate::http::request_state::RequestState;
 use crate::http::route::Route;
 use crate::problem::ProblemKind;
 use crate::record::OperationId;
-use crate::system::SharedReads;
+use crate::system::BatchSlots;
 
 /// The pauses between two polls of an operation that items wait for.
 pub(super) const MIN_POLL: Duration = Duration::from_millis(50);
@@ -28,7 +28,7 @@ pub(super) struct ItemRun {
     pub(super) context: Rc<BatchContext>,
     /// The state of the request that the item has when it begins.
     pub(super) state: Rc<RefCell<Rc<RequestState>>>,
-    pub(super) reads: Rc<SharedReads>,
+    pub(super) slots: Rc<BatchSlots>,
     pub(super) stop: Rc<Cell<Option<StopReason>>>,
     /// The operation that the item began in an earlier process.
     pub(super) begun: Option<OperationId>,
@@ -73,8 +73,8 @@ impl ItemRun {
         let system = request.system(&self.context.state.api);
         let name = system.as_ref().map(|system| system.name.as_str()).unwrap_or_default();
         // An item that waits for a scan makes room for another.
-        request.reads = timeout_at(self.context.deadline, self.reads.enter(name)).await.ok();
-        request.reads.is_some()
+        request.slot = timeout_at(self.context.deadline, self.slots.enter(name)).await.ok();
+        request.slot.is_some()
     }
 
     /// Lets another item run for so long.
@@ -149,7 +149,7 @@ impl ItemRun {
                     pause = (pause * 2).min(MAX_POLL);
                     continue;
                 }
-                NextStep::WaitForStore => {
+                NextStep::RetryOverloaded => {
                     self.pause(request, MAX_POLL).await;
                     continue;
                 }
@@ -214,7 +214,7 @@ fn response_origin(outcome: &ItemOutcome) -> ResponseOrigin {
 
 /// Lets another item of the batch run.
 fn release_slot(request: &ItemRequest) {
-    if let Some(ticket) = &request.reads {
-        ticket.release_slot();
+    if let Some(slot) = &request.slot {
+        slot.release();
     }
 }

@@ -33,7 +33,7 @@ impl BatchLease {
     }
 
     /// Renews the lease when it is time. `false` = another process may have the batch.
-    pub(super) async fn keep(&self) -> bool {
+    pub(super) async fn renew_if_due(&self) -> bool {
         if self.renewed_at.get().elapsed() < RENEW_INTERVAL {
             return true;
         }
@@ -53,7 +53,7 @@ impl BatchLease {
         loop {
             match self.journal.save_rows_of_running_batch(&self.lease, rows.clone()).await {
                 Ok(is_saved) => return is_saved,
-                Err(_) if !self.keep().await => return false,
+                Err(_) if !self.renew_if_due().await => return false,
                 Err(_) => tokio::time::sleep(SAVE_PAUSE).await,
             }
         }

@@ -47,8 +47,8 @@ pub(super) enum NextStep {
     WaitForQuota(Duration),
     /// It tries again when what has its key may have ended.
     WaitForKey,
-    /// It tries again later. Nothing was sent, perhaps because the store cannot be reached now.
-    WaitForStore,
+    /// It tries again later, because the gateway refused it with 503. Nothing was sent.
+    RetryOverloaded,
     /// It only looks its key up from now on, which shows how it ends.
     ReplayOnly,
     /// It ends without a response: nothing of it has begun, and nothing will.
@@ -65,7 +65,9 @@ pub(super) fn next_step(facts: &AttemptFacts) -> NextStep {
         (Some(PendingCause::OwnWrite(operation)), ..) => NextStep::Follow(operation.clone()),
         (_, Some(wait), _) => NextStep::WaitForQuota(wait),
         (Some(PendingCause::Transient), ..) => NextStep::WaitForKey,
-        (.., Some(elapsed)) if elapsed < MAX_OVERLOADED || (may_have_begun && replays_only) => NextStep::WaitForStore,
+        (.., Some(elapsed)) if elapsed < MAX_OVERLOADED || (may_have_begun && replays_only) => {
+            NextStep::RetryOverloaded
+        }
         (.., Some(_)) if may_have_begun => NextStep::ReplayOnly,
         _ if replays_only && facts.is_stopped && facts.origin != ResponseOrigin::EarlierRequest => NextStep::NotBegun,
         _ if replays_only && facts.origin == ResponseOrigin::FreeKey => NextStep::KeyFree,
@@ -91,11 +93,11 @@ mod tests {
             (with(PendingCause::Transient), NextStep::WaitForKey),
             (with(PendingCause::OtherWriter), NextStep::Respond),
             (AttemptFacts { quota_wait: Some(quota), ..response() }, NextStep::WaitForQuota(quota)),
-            (overloaded(Duration::ZERO), NextStep::WaitForStore),
+            (overloaded(Duration::ZERO), NextStep::RetryOverloaded),
             (overloaded(MAX_OVERLOADED), NextStep::Respond),
-            (AttemptFacts { may_have_begun: true, ..overloaded(Duration::ZERO) }, NextStep::WaitForStore),
+            (AttemptFacts { may_have_begun: true, ..overloaded(Duration::ZERO) }, NextStep::RetryOverloaded),
             (AttemptFacts { may_have_begun: true, ..overloaded(MAX_OVERLOADED) }, NextStep::ReplayOnly),
-            (AttemptFacts { overloaded_for: Some(MAX_OVERLOADED), ..replayed.clone() }, NextStep::WaitForStore),
+            (AttemptFacts { overloaded_for: Some(MAX_OVERLOADED), ..replayed.clone() }, NextStep::RetryOverloaded),
             (AttemptFacts { origin: ResponseOrigin::EarlierRequest, ..replayed.clone() }, NextStep::Respond),
             (
                 AttemptFacts { origin: ResponseOrigin::EarlierRequest, is_stopped: true, ..replayed.clone() },

@@ -112,10 +112,10 @@ impl ItemOutcome {
 
     /// Whether its problem is one of these.
     pub(super) fn is_one_of(&self, kinds: &[ProblemKind]) -> bool {
-        self.problem.as_ref().is_some_and(|problem| kinds.contains(&problem.name))
+        self.problem.as_ref().is_some_and(|problem| kinds.contains(&problem.kind))
     }
 
-    /// A queued write has ended so.
+    /// Sets how the queued write ended.
     pub(super) fn set_queued_end(&mut self, end: OperationState) {
         self.end = Some(end).filter(|_| self.status == 202);
     }
@@ -132,13 +132,13 @@ impl ItemOutcome {
 
     /// How long to wait where its caller's limits did not allow it.
     pub(super) fn wait_for_quota(&self) -> Option<Duration> {
-        let problem = self.problem.as_ref().filter(|problem| problem.name == ProblemKind::QuotaExceeded)?;
+        let problem = self.problem.as_ref().filter(|problem| problem.kind == ProblemKind::QuotaExceeded)?;
         Some(problem.retry_after.unwrap_or_default().max(MIN_QUOTA_PAUSE))
     }
 
-    /// How it counts.
+    /// Its class in the summary.
     pub(super) fn class(&self) -> ItemClass {
-        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::OutcomeUnknown)
+        let is_unknown = self.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::OutcomeUnknown)
             || self.end == Some(OperationState::Unknown);
         match self {
             _ if self.is_skipped => ItemClass::Skipped,
@@ -151,7 +151,7 @@ impl ItemOutcome {
 
     /// The `outcome` label.
     pub(super) fn label(&self) -> RequestOutcome {
-        self.problem.as_ref().map_or(RequestOutcome::Ok, |problem| RequestOutcome::Problem(problem.name))
+        self.problem.as_ref().map_or(RequestOutcome::Ok, |problem| RequestOutcome::Problem(problem.kind))
     }
 
     /// The document of the item in the batch's response.
@@ -184,7 +184,7 @@ fn is_success(status: u16) -> bool {
     (matches!(status, 200..=299) && status != 202) || status == 304
 }
 
-/// How an item counts; the numbers are stored.
+/// The class of an item in the summary; the numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum ItemClass {
     Ok = 1,

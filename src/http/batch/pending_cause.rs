@@ -24,7 +24,7 @@ pub(super) async fn find_pending_cause(
     name: &str,
     named: &OperationId,
 ) -> Result<PendingCause, JournalError> {
-    let is_own = |operation: &Operation| operation.batch.as_deref() == Some(name);
+    let is_own = |operation: &Operation| operation.batch_item.as_deref() == Some(name);
     if let Some(claiming) = journal.claiming_operation(caller, key).await? {
         let is_own = journal.operation(&claiming).await?.is_some_and(|operation| is_own(&operation));
         return Ok(if is_own { PendingCause::OwnWrite(claiming) } else { PendingCause::Transient });

@@ -76,7 +76,7 @@ impl Runner {
         let name = item_name(&self.context.name, &id).into();
         let (key, is_stored) = (self.context.key.as_ref().map(|key| key_prefix(key) + &id), self.context.is_stored);
         let request =
-            ItemRequest { method, path, params, headers, body, name, reads: None, key, given, is_stored, replays_only };
+            ItemRequest { method, path, params, headers, body, name, slot: None, key, given, is_stored, replays_only };
         Ok((route, request))
     }
 
@@ -92,7 +92,7 @@ impl Runner {
         if let Some(result) = self.results.get_mut(item) {
             // Those that depend on this one name the same problem.
             result.path.clone_from(&instance);
-            result.ended = format!("{} {}", problem.name.spec().status, problem.name.as_str());
+            result.ended = format!("{} {}", problem.kind.spec().status, problem.kind.as_str());
         }
         ItemOutcome::not_begun(&self.context.state, self.items.get(item), &instance, problem)
     }

@@ -52,7 +52,7 @@ pub(super) async fn adopt_outcomes(journal: &Journal, id: &Arc<str>, lease: &Bat
     let first = first.id.as_str();
     let Some(needed) = find_made(journal, first, lease).await? else { return Ok(false) };
     let mut from = 0;
-    while lease.keep().await {
+    while lease.renew_if_due().await {
         let rows = journal.batch_rows(first, from, COPIED_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(true) };
         from = last.position + 1;
@@ -80,7 +80,7 @@ async fn find_made(
 ) -> Result<Option<HashSet<String>>, JournalError> {
     let routes = ItemRoutes::new();
     let (mut made, mut from) = (HashSet::new(), 0);
-    while lease.keep().await {
+    while lease.renew_if_due().await {
         let rows = journal.batch_rows(batch, from, COPIED_AT_ONCE).await?;
         let Some(last) = rows.last() else { return Ok(Some(made)) };
         from = last.position + 1;

@@ -22,13 +22,13 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 const DISCONNECT_POLL: Duration = Duration::from_millis(100);
 
 /// Counts a batch while it runs, and its items as they end.
-pub(super) struct BatchMetricsGuard {
+pub(super) struct BatchProgress {
     metrics: std::sync::Arc<Metrics>,
     summary: Summary,
 }
 
-impl BatchMetricsGuard {
-    fn begin(runner: &Runner) -> Self {
+impl BatchProgress {
+    fn start(runner: &Runner) -> Self {
         let metrics = runner.metrics();
         metrics.batch_size(runner.len());
         metrics.batches_running(1);
@@ -51,7 +51,7 @@ impl BatchMetricsGuard {
     }
 }
 
-impl Drop for BatchMetricsGuard {
+impl Drop for BatchProgress {
     fn drop(&mut self) {
         self.metrics.batches_running(-1);
     }
@@ -59,7 +59,7 @@ impl Drop for BatchMetricsGuard {
 
 /// Runs the batch to its end: 200, or 207 where an item failed.
 pub(in crate::http) async fn run_to_document(mut runner: Runner, is_disconnected: impl Fn() -> bool) -> HttpResponse {
-    let mut progress = BatchMetricsGuard::begin(&runner);
+    let mut progress = BatchProgress::start(&runner);
     let mut items = vec![String::new(); runner.len()];
     loop {
         let Ok(next) = timeout(DISCONNECT_POLL, progress.next(&mut runner)).await else {
@@ -97,7 +97,7 @@ fn line_stream(
     runner: Runner,
     is_disconnected: impl Fn() -> bool + 'static,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let progress = BatchMetricsGuard::begin(&runner);
+    let progress = BatchProgress::start(&runner);
     stream::unfold(Some((runner, progress, is_disconnected)), |running| async {
         let (mut runner, mut progress, is_disconnected) = running?;
         let silent_until = Instant::now() + PROGRESS_INTERVAL;

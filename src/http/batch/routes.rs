@@ -8,7 +8,7 @@ use crate::http::item_request::PathParams;
 use crate::http::route::Route;
 use crate::metrics::RequestAction::{Create, Delete, List, Preview, Read, Update};
 
-/// A path of the API below that of models that is none of a record or of records.
+/// Matches `/models/{model}/{system}`, but is the schema of a model.
 const MODEL_SCHEMA: &str = "/models/{model}/schema";
 
 /// The paths that an item can name.
@@ -37,7 +37,6 @@ impl ItemRoutes {
     /// The route of a path and the segments that it names; `None` for a path that no item can have.
     pub(in crate::http) fn find(&self, path: &str) -> Option<(Rc<Route>, PathParams)> {
         path.parse::<Uri>().ok().filter(|uri| uri.path() == path)?;
-        // It would be the path of a system.
         if bind(MODEL_SCHEMA, path).is_some() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Runs the items of a batch: at most `concurrency` of them at once (contract 4.10).
+//! A batch in memory: runs its items, at most `concurrency` of them at once (contract 4.10).
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ use crate::http::route::Route;
 use crate::journal::JournalError;
 use crate::metrics::Metrics;
 use crate::record::OperationId;
-use crate::system::SharedReads;
+use crate::system::BatchSlots;
 
 /// How many items take part in one scan, at most.
 const MAX_SCAN_READERS: usize = 64;
@@ -39,17 +39,17 @@ const MAX_SCAN_READERS: usize = 64;
 pub(in crate::http) struct Runner {
     pub(super) context: Rc<BatchContext>,
     pub(super) items: Vec<BatchItem>,
-    /// How many items wait for their beginning or for a scan, or run.
-    concurrency: usize,
-    /// What the items share, and how many of them run at once.
-    reads: Rc<SharedReads>,
+    /// The most items that are started at the same time: they run, or wait for a slot or for a scan.
+    max_started: usize,
+    /// How many of them run at once.
+    slots: Rc<BatchSlots>,
     stop: Rc<Cell<Option<StopReason>>>,
     /// The items that began before: they get their outcomes, whatever the others come to now, and
     /// even if their batch is cancelled.
     pub(super) earlier: HashMap<usize, EarlierAttempt>,
-    /// What those of them run with that have an operation.
+    /// What items with an operation run with: the caller's permissions when the batch was accepted.
     accepted_state: Option<Rc<RequestState>>,
-    /// What the other items run with that begin now.
+    /// What the other items run with: the caller's permissions now.
     state: Rc<RefCell<Rc<RequestState>>>,
     memory: BatchMemory,
     schedule: Schedule,
@@ -58,16 +58,16 @@ pub(in crate::http) struct Runner {
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
     slice: Rc<TimeSlice>,
     not_begun: Vec<usize>,
-    /// Only what had begun before may begin.
-    is_closing: bool,
+    /// No new item begins; those that had begun before are finished.
+    only_resumes: bool,
 }
 
 impl Runner {
     pub(in crate::http) fn new(context: BatchContext, request: BatchRequest, memory: BatchMemory) -> Self {
         let BatchRequest { items, stop_on_failure, concurrency } = request;
-        let reads = SharedReads::new(concurrency);
-        // After a failure none may begin, so that none waits for its beginning.
-        let concurrency = if stop_on_failure { concurrency } else { concurrency.max(MAX_SCAN_READERS) };
+        let slots = BatchSlots::new(concurrency);
+        // After a failure none may begin, so that none is started and waits for a slot.
+        let max_started = if stop_on_failure { concurrency } else { concurrency.max(MAX_SCAN_READERS) };
         let depends_on = items.iter().map(|item| item.depends_on.clone()).collect();
         let schedule = Schedule::new(depends_on, record_keys(&context.state, &items), stop_on_failure);
         let results = items
@@ -79,8 +79,8 @@ impl Runner {
             accepted_state: None,
             context: Rc::new(context),
             items,
-            concurrency,
-            reads,
+            max_started,
+            slots,
             stop: Rc::default(),
             earlier: HashMap::new(),
             memory,
@@ -90,7 +90,7 @@ impl Runner {
             steps: FuturesUnordered::new(),
             slice: TimeSlice::new(),
             not_begun: Vec::new(),
-            is_closing: false,
+            only_resumes: false,
         }
     }
 
@@ -177,7 +177,7 @@ impl Runner {
     }
 
     fn take_not_begun(&mut self) {
-        self.is_closing = true;
+        self.only_resumes = true;
         let not_begun = self.schedule.abandon_not_begun();
         self.not_begun.splice(0..0, not_begun.into_iter().rev());
     }
@@ -196,7 +196,7 @@ impl Runner {
                 step
             } else {
                 // Nothing runs, or nothing more may begin but what had begun before.
-                if !self.is_closing {
+                if !self.only_resumes {
                     self.take_not_begun();
                     continue;
                 }
@@ -210,7 +210,7 @@ impl Runner {
 
     /// Begins what may begin. An item that is decided without a beginning is returned.
     fn begin_items(&mut self) -> Option<(usize, ItemOutcome)> {
-        while self.running < self.concurrency && (self.is_closing || Instant::now() < self.context.deadline) {
+        while self.running < self.max_started && (self.only_resumes || Instant::now() < self.context.deadline) {
             match self.schedule.take_next()? {
                 NextItem::Skip { item, because } => {
                     let outcome = self.dependency_failed(item, because, None);
@@ -236,7 +236,7 @@ impl Runner {
         let run = ItemRun {
             context: Rc::clone(&self.context),
             state: accepted.map_or_else(|| Rc::clone(&self.state), |accepted| Rc::new(RefCell::new(accepted))),
-            reads: Rc::clone(&self.reads),
+            slots: Rc::clone(&self.slots),
             stop: Rc::clone(&self.stop),
             begun,
         };
@@ -259,7 +259,7 @@ impl Runner {
             }
             ItemStep::KeyFree(item) => {
                 self.earlier.remove(&item);
-                if self.is_closing {
+                if self.only_resumes {
                     return self.handle_step(ItemStep::NotBegun(item));
                 }
                 self.running -= 1;
@@ -295,7 +295,7 @@ impl Runner {
         let created = created.and_then(|path| path.rsplit('/').next()).map(str::to_owned);
         result.record = created.or_else(|| result.record.take());
         result.etag = outcome.header(&ETAG).map(str::to_owned);
-        let name = outcome.problem.as_ref().map(|problem| problem.name.as_str()).unwrap_or_default();
+        let name = outcome.problem.as_ref().map(|problem| problem.kind.as_str()).unwrap_or_default();
         format!("{} {name}", outcome.status).trim_end().clone_into(&mut result.ended);
     }
 

@@ -1,4 +1,4 @@
-//! A batch of the journal that runs in this process.
+//! A stored batch that runs in this process.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use super::item_names::{item_name, key_prefix};
 use super::lease::BatchLease;
 use super::outcome::ItemOutcome;
 use super::request::{BatchBounds, BatchItem, BatchRequest};
-use super::response::BatchMetricsGuard;
+use super::response::BatchProgress;
 use super::routes::ItemRoutes;
 use super::run::Runner;
 use super::stored_form::RawBatch;
@@ -42,7 +42,7 @@ pub(super) struct RunningBatch {
     shared: Arc<SharedApiState>,
     api: Arc<ApiState>,
     runner: Runner,
-    progress: BatchMetricsGuard,
+    progress: BatchProgress,
     head: BatchHead,
     head_text: String,
     state: BatchState,
@@ -75,7 +75,7 @@ impl LoadedRows {
             Self { head: String::new(), state: BatchState::default(), requests: Vec::new(), ended: Vec::new() };
         let (mut from, mut is_cancelled) = (BatchRow::CANCEL, false);
         loop {
-            if !lease.keep().await {
+            if !lease.renew_if_due().await {
                 return Ok(None);
             }
             let rows = journal.batch_rows(id, from, LOADED_AT_ONCE).await?;
@@ -153,7 +153,7 @@ impl RunningBatch {
                 request.clear();
             }
         }
-        let progress = BatchMetricsGuard::resume(&runner);
+        let progress = BatchProgress::resume(&runner);
         let (journal, shared, id) = (journal.clone(), Arc::clone(shared), Arc::clone(id));
         let batch = Self { journal, id, shared, api, runner, progress, head, head_text, state, requests };
         Ok(LoadResult::Batch(Box::new(batch)))
@@ -173,7 +173,7 @@ impl RunningBatch {
                 // renewed.
                 biased;
                 _ = poll.tick() => {
-                    if self.api.gateway.is_draining() || !lease.keep().await {
+                    if self.api.gateway.is_draining() || !lease.renew_if_due().await {
                         return false;
                     }
                     self.poll_for_cancel().await;
@@ -184,9 +184,9 @@ impl RunningBatch {
                 }
                 ended = self.progress.next(&mut self.runner) => ended,
             };
-            let Some((item, outcome)) = ended else { return lease.keep().await };
+            let Some((item, outcome)) = ended else { return lease.renew_if_due().await };
             // A process that stops refuses its items; another one begins them.
-            let is_refused = outcome.problem.as_ref().is_some_and(|problem| problem.name == ProblemKind::Overloaded);
+            let is_refused = outcome.problem.as_ref().is_some_and(|problem| problem.kind == ProblemKind::Overloaded);
             if is_refused && self.api.gateway.is_draining() {
                 return false;
             }

@@ -85,7 +85,7 @@ impl Schedule {
         Some(because.map_or(NextItem::Begin(item), |because| NextItem::Skip { item, because }))
     }
 
-    /// Takes an item that began in an earlier process.
+    /// Takes an item that ended before: it is not begun, and [`end`](Self::end) follows.
     pub(super) fn restore(&mut self, item: usize) {
         self.ready.remove(&item);
         self.set(item, ItemState::Begun);

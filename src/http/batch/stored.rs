@@ -1,8 +1,9 @@
 //! Asynchronous batches (contract 4.10): kept in the journal, so that they resume after a crash and
 //! at another replica. The lease of a batch's id says who runs it.
 //!
-//! An item that had begun when its process died is known by its operation: that is followed, and
-//! nothing is sent for it again.
+//! A batch's id has the form of an operation id. An item that had begun when its process died is
+//! known by its operation, which is followed to its end. Nothing is sent for the item again, unless
+//! its write was found not applied: then the item begins again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,12 +33,13 @@ const MAX_OPEN: usize = 1000;
 /// A batch that is to be stored.
 pub(in crate::http) struct NewBatch {
     pub(in crate::http) id: Arc<str>,
-    operation: OperationId,
+    /// The same id, in the form that it shares with operations.
+    batch_id: OperationId,
     rows: Vec<BatchRow>,
     repeats: Option<OperationId>,
     claim: Option<IdempotencyClaim>,
     memory: BatchMemory,
-    /// A new id is free.
+    /// Always `Some`: nobody else has this new id.
     guard: Option<RunGuard>,
 }
 
@@ -52,7 +54,7 @@ pub(in crate::http) enum StoreResult {
     Repetition(OperationId),
     /// It is not: another batch has its key.
     KeyReused,
-    /// The store has not said so. If it is, a process runs it.
+    /// The commit was not confirmed. If the batch is stored, some process runs it.
     Unknown,
 }
 
@@ -64,8 +66,8 @@ impl NewBatch {
         (raw, claim): (&RawBatch, Option<IdempotencyClaim>),
         memory: BatchMemory,
     ) -> Self {
-        let operation = OperationId::new();
-        let id: Arc<str> = operation.as_str().into();
+        let batch_id = OperationId::new();
+        let id: Arc<str> = batch_id.as_str().into();
         let row = |position: usize, request: String| BatchRow {
             id: Arc::clone(&id),
             position: i64::try_from(position).unwrap_or(i64::MAX),
@@ -77,7 +79,7 @@ impl NewBatch {
         let mut rows = vec![BatchRow { position: BatchRow::HEAD, status: BatchRow::OPEN, ..row(0, head_text) }];
         rows.extend(raw.items().enumerate().map(|(position, item)| row(position, item)));
         let guard = shared.load().process.batches.claim(&id);
-        Self { id, operation, rows, repeats: head.repeats.as_ref().map(|first| first.id.clone()), claim, memory, guard }
+        Self { id, batch_id, rows, repeats: head.repeats.as_ref().map(|first| first.id.clone()), claim, memory, guard }
     }
 
     /// Saves the batch and begins it. It continues when the caller waits no longer.
@@ -85,7 +87,7 @@ impl NewBatch {
         let journal = shared.load().gateway.journal().clone();
         // Without the lease another replica would begin, too. Nobody else can have it.
         let Some(lease) = BatchLease::acquire(&journal, &self.id).await else { return StoreResult::NotStored };
-        let stored = match journal.store_batch(&self.operation, self.rows, self.claim, self.repeats).await {
+        let stored = match journal.store_batch(&self.batch_id, self.rows, self.claim, self.repeats).await {
             Ok(None) => StoreResult::Stored,
             Ok(Some(IdempotencyState::Running(first))) => StoreResult::Repetition(first),
             Ok(Some(_)) => StoreResult::KeyReused,
@@ -103,8 +105,8 @@ impl NewBatch {
 
 /// Whether rows are in the store that it did not confirm.
 async fn find_stored(journal: &Journal, id: &str, error: &JournalError) -> StoreResult {
-    // A server can still commit what this process gave up. What a failed commit has left of a file
-    // comes back after a crash, unless a later one has taken its place.
+    // A server can still commit what this process gave up. An unconfirmed SQLite commit can reappear
+    // after a crash, until a later commit succeeds.
     let is_rolled_back =
         *error != JournalError::CommitUnknown || (!journal.is_shared() && journal.ping().await.is_ok());
     match journal.batch_rows(id, BatchRow::HEAD, 1).await {
@@ -218,7 +220,7 @@ fn unreadable_item(row: &BatchRow) -> String {
     let problem = ProblemKind::OutcomeUnknown.with_detail(detail);
     JsonObjectWriter::new()
         .string("id", &id)
-        .serialized("status", &problem.name.spec().status)
+        .serialized("status", &problem.kind.spec().status)
         .raw("headers", r#"{"content-type":"application/problem+json"}"#)
         .serialized("body", &problem.to_stored_json(None, None))
         .finish()

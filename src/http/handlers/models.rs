@@ -264,7 +264,7 @@ impl CrossPage {
                     position = Some(next);
                 }
                 Ok(None) => position = following,
-                Err(problem) if problem.name.spec().status == 400 => return Err(problem),
+                Err(problem) if problem.kind.spec().status == 400 => return Err(problem),
                 Err(problem) => {
                     context.state().log_failure(&problem);
                     page.unreachable.push(map.system.as_str().to_owned());

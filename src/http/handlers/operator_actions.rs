@@ -114,8 +114,8 @@ async fn authorized_operation(context: &RequestContext) -> Result<Operation, Pro
 }
 
 fn operator(context: &RequestContext) -> Result<Operator, Problem> {
-    let op = context.caller_context()?;
-    Ok(Operator { caller: op.caller, request_id: op.request_id })
+    let caller_context = context.caller_context()?;
+    Ok(Operator { caller: caller_context.caller, request_id: caller_context.request_id })
 }
 
 fn in_progress(detail: &str, operation: &Operation) -> Problem {

@@ -28,7 +28,7 @@ use crate::writes::{Preview, WriteCommand};
             ("Pretectum" = (summary = "A value replaced only if another is as expected", value = json!(examples::json_patch()))))),
         (MergePatch = "application/json"))),
     responses((status = 200, description = "What the write would do", body = Preview)))]
-pub(in crate::http) async fn change(context: RequestContext) -> HandlerResult {
+pub(in crate::http) async fn change_or_delete(context: RequestContext) -> HandlerResult {
     let deletes = context.query(&["action"]).is_ok_and(|query| query.get("action") == Some("delete"));
     if deletes { preview_delete(&context).await } else { preview_update(&context).await }
 }
@@ -46,10 +46,10 @@ pub(in crate::http) async fn new_record(context: RequestContext) -> HandlerResul
 /// The preview of a PATCH.
 pub(in crate::http) async fn preview_update(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    representation.translate(context, try_update(context, &representation).await)
+    representation.translate_error(context, preview_update_as(context, &representation).await)
 }
 
-async fn try_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
+async fn preview_update_as(context: &RequestContext, representation: &Representation) -> HandlerResult {
     require_read(context, Action::Update)?;
     let (system, command) = parse_update(context, representation, WriteMode::Preview).await?;
     check_action(context)?;
@@ -59,10 +59,10 @@ async fn try_update(context: &RequestContext, representation: &Representation) -
 /// The preview of a DELETE.
 pub(in crate::http) async fn preview_delete(context: &RequestContext) -> HandlerResult {
     let representation = Representation::from_path(context)?;
-    representation.translate(context, try_delete(context, &representation).await)
+    representation.translate_error(context, preview_delete_as(context, &representation).await)
 }
 
-async fn try_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
+async fn preview_delete_as(context: &RequestContext, representation: &Representation) -> HandlerResult {
     require_read(context, Action::Delete)?;
     let (system, command) = parse_delete(context, representation, WriteMode::Preview)?;
     respond(context, representation, system, command).await
@@ -77,10 +77,10 @@ pub(in crate::http) async fn preview_create(context: &RequestContext) -> Handler
     };
     let (system, command, given) = match parsed {
         Ok(create) => create,
-        Err(problem) => return representation.translate(context, Err(problem.into())),
+        Err(problem) => return representation.translate_error(context, Err(problem.into())),
     };
     let result = respond(context, &representation, system, command).await;
-    representation.translate_create(context, &given, result)
+    representation.translate_create_error(context, &given, result)
 }
 
 /// 403 unless the caller may make the write and read the record: a preview shows values.

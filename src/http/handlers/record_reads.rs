@@ -33,7 +33,7 @@ pub(in crate::http) async fn get(context: RequestContext) -> HandlerResult {
         representation.describedby_link(system, &record.id),
     );
     response.map_err(|mut error: ApiError| {
-        if error.problem.name == ProblemKind::PreconditionFailed {
+        if error.problem.kind == ProblemKind::PreconditionFailed {
             context.api().metrics.precondition_failure(system.index, DetectedBy::Gateway);
         }
         error.problem.system = Some(system.name.as_str().to_owned());

@@ -33,7 +33,7 @@ const PATCH_MEDIA_TYPES: &[BodyType] = &[BodyType::MergePatch, BodyType::JsonPat
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn update(context: RequestContext) -> HandlerResult {
     let representation = Representation::from_path(&context)?;
-    representation.translate(&context, send_update(&context, &representation).await)
+    representation.translate_error(&context, send_update(&context, &representation).await)
 }
 
 async fn send_update(context: &RequestContext, representation: &Representation) -> HandlerResult {
@@ -82,7 +82,7 @@ fn require_conditions(system: &System, action: Action, headers: &WriteHeaders, m
         (status = 202, description = "Accepted; the operation shows the outcome", body = Operation)))]
 pub(in crate::http) async fn delete(context: RequestContext) -> HandlerResult {
     let representation = Representation::from_path(&context)?;
-    representation.translate(&context, send_delete(&context, &representation).await)
+    representation.translate_error(&context, send_delete(&context, &representation).await)
 }
 
 async fn send_delete(context: &RequestContext, representation: &Representation) -> HandlerResult {
@@ -116,10 +116,10 @@ pub(in crate::http) async fn create(context: RequestContext) -> HandlerResult {
     let representation = Representation::from_path(&context)?;
     let (system, command, given) = match parse_create(&context, &representation, WriteMode::Execute).await {
         Ok(create) => create,
-        Err(problem) => return representation.translate(&context, Err(problem.into())),
+        Err(problem) => return representation.translate_error(&context, Err(problem.into())),
     };
     let result = execute(&context, system, &representation, command).await;
-    representation.translate_create(&context, &given, result)
+    representation.translate_create_error(&context, &given, result)
 }
 
 /// A POST, checked as far as the request alone allows; with the fields that a problem of it may be

@@ -184,7 +184,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT, HeaderValue::from_static(line));
-            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.name.as_str()), expected, "{line}");
+            assert_eq!(require_json_or_lines(&headers).map_err(|problem| problem.kind.as_str()), expected, "{line}");
         }
     }
 

@@ -82,7 +82,7 @@ mod tests {
         for line in lines {
             headers.append(CONTENT_TYPE, HeaderValue::from_static(line));
         }
-        body_type(&headers, &[BodyType::Json, BodyType::MergePatch]).map_err(|problem| problem.name.as_str())
+        body_type(&headers, &[BodyType::Json, BodyType::MergePatch]).map_err(|problem| problem.kind.as_str())
     }
 
     #[test]

@@ -143,7 +143,7 @@ mod tests {
         ];
         for lines in cases {
             let problem = read(lines).expect_err("malformed");
-            assert_eq!(problem.name.as_str(), "malformed-request", "{lines:?}");
+            assert_eq!(problem.kind.as_str(), "malformed-request", "{lines:?}");
         }
     }
 

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn problem_name(request: TestRequest) -> Option<&'static str> {
-        check_head(&request.to_http_request()).err().map(|problem| problem.name.as_str())
+        check_head(&request.to_http_request()).err().map(|problem| problem.kind.as_str())
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
     fn a_large_header_and_many_small_headers_are_rejected() {
         let large = TestRequest::default().insert_header(("x-large", "v".repeat(MAX_HEADER_BYTES)));
         let problem = check_head(&large.to_http_request()).expect_err("too large");
-        assert!(problem.name == ProblemKind::HeadersTooLarge && problem.detail.contains("x-large"));
+        assert!(problem.kind == ProblemKind::HeadersTooLarge && problem.detail.contains("x-large"));
         let mut many = TestRequest::default();
         for _ in 0..5 {
             many = many.append_header(("x-many", "v".repeat(7000)));

@@ -28,7 +28,7 @@ pub(in crate::http) async fn render_problems(
         return Ok(ServiceResponse::new(request, response));
     };
     state.log_failure(&error.problem);
-    let unread = matches!(error.problem.name, ProblemKind::BodyTooLarge | ProblemKind::RequestTimeout);
+    let unread = matches!(error.problem.kind, ProblemKind::BodyTooLarge | ProblemKind::RequestTimeout);
     let close = unread || !body::drain_unread_body(&request, &state).await;
     if close {
         compat::mark_closing(&request);
@@ -57,7 +57,7 @@ pub(in crate::http) fn render_problem(
     let problem = &*error.problem;
     let mut response = HttpResponse::build(error.status_code());
     response.insert_header((CONTENT_TYPE, response::PROBLEM_JSON)).insert_header(response::NO_STORE);
-    if let Some(seconds) = problem.retry_after_seconds().or_else(|| default_retry_after(problem.name)) {
+    if let Some(seconds) = problem.retry_after_seconds().or_else(|| default_retry_after(problem.kind)) {
         response.insert_header((RETRY_AFTER, seconds));
     }
     if let Some(operation) = &problem.operation {
@@ -67,8 +67,8 @@ pub(in crate::http) fn render_problem(
         response.insert_header((names::IDEMPOTENCY_REPLAYED, "true"));
     }
     add_required_headers(problem, state, target, &mut response);
-    response.extensions_mut().insert(problem.name);
-    if is_for_a_browser(problem.name, target) {
+    response.extensions_mut().insert(problem.kind);
+    if is_for_a_browser(problem.kind, target) {
         return problem_page(&mut response, problem, state);
     }
     let document = ProblemDocument::new(problem, Some(target.path), Some(&state.request_id.0));
@@ -78,14 +78,14 @@ pub(in crate::http) fn render_problem(
 
 /// Whether a person reads the response: a browser that has followed a link to nothing, or to what
 /// needs credentials. Programs that accept something other than JSON get the document all the same.
-fn is_for_a_browser(name: ProblemKind, target: &ProblemTarget<'_>) -> bool {
-    matches!(name.spec().status, 401 | 404)
+fn is_for_a_browser(kind: ProblemKind, target: &ProblemTarget<'_>) -> bool {
+    matches!(kind.spec().status, 401 | 404)
         && target.method == Method::GET
         && headers::accept::accepts_html(target.headers)
 }
 
 fn problem_page(response: &mut HttpResponseBuilder, problem: &Problem, state: &RequestState) -> HttpResponse {
-    let spec = problem.name.spec();
+    let spec = problem.kind.spec();
     let url = &state.api.external_url;
     let body = format!(
         "<p>{}</p><p>{}</p><p><a href=\"{url}/problems/{name}\">{name}</a>, status {}, request <code>{}</code></p>",
@@ -105,13 +105,13 @@ fn link_docs(html: &str, url: &str) -> String {
 
 /// Problems that always carry `Retry-After` (contract 4.7), one second where nothing better is
 /// known.
-fn default_retry_after(name: ProblemKind) -> Option<u64> {
+fn default_retry_after(kind: ProblemKind) -> Option<u64> {
     use ProblemKind::{
         Contended, OperationInProgress, Overloaded, QuotaExceeded, RateLimited, VendorBusy, VendorUnavailable,
     };
     let retryable =
         [OperationInProgress, VendorBusy, Contended, QuotaExceeded, RateLimited, Overloaded, VendorUnavailable];
-    retryable.contains(&name).then_some(1)
+    retryable.contains(&kind).then_some(1)
 }
 
 /// The headers that particular problems must carry (RFC 9110 §15.5.2, §15.5.6, §15.5.16, §12.5.3;
@@ -122,7 +122,7 @@ fn add_required_headers(
     target: &ProblemTarget<'_>,
     response: &mut HttpResponseBuilder,
 ) {
-    match problem.name {
+    match problem.kind {
         ProblemKind::Unauthenticated => {
             response.insert_header((WWW_AUTHENTICATE, auth::www_authenticate(target.headers)));
         }

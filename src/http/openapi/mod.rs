@@ -64,7 +64,7 @@ pub(super) use system_document::{sample_collection, system_document};
     paths(
         super::handlers::record_reads::list, super::handlers::record_writes::create,
         super::handlers::record_reads::get, super::handlers::record_writes::update, super::handlers::record_writes::delete,
-        super::handlers::previews::new_record, super::handlers::previews::change,
+        super::handlers::previews::new_record, super::handlers::previews::change_or_delete,
         super::handlers::operations::list, super::handlers::operations::get,
         super::handlers::operator_actions::probe_again, super::handlers::operator_actions::resolve,
         super::handlers::ledger::list, super::handlers::ledger_chain::head,

@@ -19,7 +19,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
     let intent = Intent {
         operation: operation.clone(),
         request_id: "request".into(),
-        batch: None,
+        batch_item: None,
         model: None,
         caller: "admin".into(),
         system: system.into(),

@@ -192,7 +192,7 @@ async fn each_write_outcome_has_its_response() {
         action: Action::Update,
         system: "crm".into(),
         record: Some("a:b".into()),
-        batch: None,
+        batch_item: None,
         model: None,
         caller: "admin".into(),
         started_at: "2026-11-21T10:15:30.123Z".into(),

@@ -21,14 +21,14 @@ impl Journal {
     /// `Unavailable`: it was not stored. `CommitUnknown`: it may have been.
     pub async fn store_batch(
         &self,
-        id: &OperationId,
+        batch_id: &OperationId,
         rows: Vec<BatchRow>,
         claim: Option<IdempotencyClaim>,
         repeats: Option<OperationId>,
     ) -> Result<Option<IdempotencyState>, JournalError> {
         let key = claim.map(|claim| BatchKey {
             claim: IdempotencyClaim { caller: replace_nul(claim.caller), key: replace_nul(claim.key), ..claim },
-            batch: id.clone(),
+            batch_id: batch_id.clone(),
             repeats,
         });
         match self.submit(Command::StoreBatch { rows: rows.into(), key }).await? {

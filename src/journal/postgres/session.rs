@@ -84,12 +84,12 @@ impl PostgresSession {
         state.records.clear();
         state.leases.clear();
         self.lock_and_read(shared, needs, state).await?;
-        for operation in &needs.open {
+        for operation in &needs.verdict_targets {
             let rows =
                 self.client.query(&SELECT_VERDICT_TARGET.replace('?', "$"), &[&operation_uuid(operation)]).await?;
             for row in &rows {
-                let open = verdict_target(&mut Row::from_postgres(row)?)?;
-                state.open.extend(open.map(|open| (operation.clone(), open)));
+                let target = verdict_target(&mut Row::from_postgres(row)?)?;
+                state.verdict_targets.extend(target.map(|target| (operation.clone(), target)));
             }
         }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };

@@ -110,9 +110,9 @@ impl SqliteSession {
                 state.ended.insert(operation.clone(), outcome_state(&row.text(0)?)?);
             }
         }
-        for operation in &needs.open {
+        for operation in &needs.verdict_targets {
             for mut row in self.select(SELECT_VERDICT_TARGET, params![operation_uuid(operation).as_bytes()])? {
-                state.open.extend(verdict_target(&mut row)?.map(|open| (operation.clone(), open)));
+                state.verdict_targets.extend(verdict_target(&mut row)?.map(|target| (operation.clone(), target)));
             }
         }
         let Some(limit) = needs.orphan_limit else { return Ok(Vec::new()) };

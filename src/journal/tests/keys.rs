@@ -136,9 +136,9 @@ async fn a_saved_token_replaces_the_earlier_one_and_is_read_by_all() {
 async fn a_key_of_a_stored_batch_lives_as_long_as_the_batch() {
     for database in test_databases().await {
         let store = database.open().await;
-        let keyed = |key: &str, batch: Option<&str>, is_of_stored_batch: bool| {
+        let keyed = |key: &str, batch_item: Option<&str>, is_of_stored_batch: bool| {
             let claim = IdempotencyClaim { is_of_stored_batch, ..claim(key) };
-            Intent { batch: batch.map(Into::into), idempotency: Some(claim), ..intent(key) }
+            Intent { batch_item: batch_item.map(Into::into), idempotency: Some(claim), ..intent(key) }
         };
         let (direct, stored) = (keyed("direct", Some("r/a"), false), keyed("stored", Some("r/b"), true));
         let left = keyed("left", Some("r/c"), true);

@@ -16,7 +16,7 @@ pub(crate) fn intent(record: &str) -> Intent {
     Intent {
         operation: OperationId::new(),
         request_id: "request-1".into(),
-        batch: None,
+        batch_item: None,
         model: None,
         caller: "billing".into(),
         system: "crm".into(),

@@ -17,11 +17,11 @@ impl WriterState {
         key_ttl: KeyTtl,
         changes: &mut ChangeSet,
     ) -> Option<IdempotencyState> {
-        if let Some(BatchKey { claim, batch, repeats }) = key {
+        if let Some(BatchKey { claim, batch_id, repeats }) = key {
             let key_id: IdempotencyKeyId = (claim.caller.as_str().into(), claim.key.as_str().into());
             match self.keys.get(&key_id).and_then(|row| row.state(claim, self.now_ms())) {
                 // An earlier attempt of this very command.
-                Some(IdempotencyState::Running(stored)) if stored == *batch => return None,
+                Some(IdempotencyState::Running(stored)) if stored == *batch_id => return None,
                 Some(IdempotencyState::Running(stored)) if Some(&stored) == repeats.as_ref() => {}
                 Some(another) => return Some(another),
                 None => {
@@ -33,7 +33,7 @@ impl WriterState {
             let expires_ms = Some(self.now_ms().saturating_add(key_ttl.stored_batch_ms));
             let row = IdempotencyRow {
                 fingerprint: claim.fingerprint.to_vec(),
-                operation: batch.clone(),
+                operation: batch_id.clone(),
                 progress: KeyProgress { expires_ms, ..KeyProgress::default() },
             };
             self.keys.insert(key_id.clone(), row.clone());

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::WriterState;
-use crate::journal::change_set::{ChangeSet, EntryKeys, NewCut, NewVerdict};
+use crate::journal::change_set::{ChangeSet, EntryKeys, NewVerdict};
 use crate::journal::changes::change_type;
-use crate::journal::entry_json::{encode_cut, encode_verdict};
+use crate::journal::entry_json::encode_verdict;
 use crate::journal::handle::to_millis;
-use crate::journal::ledger::{Hash, LedgerEvent};
+use crate::journal::ledger::LedgerEvent;
 use crate::journal::model::Outcome;
 use crate::journal::shared::KeyTtl;
 use crate::journal::sql::{operation_uuid, replace_nul};
@@ -25,7 +25,8 @@ impl WriterState {
         key_ttl: KeyTtl,
         changes: &mut ChangeSet,
     ) -> VerdictResult {
-        let Some(VerdictTarget { running, started_ms, ended }) = self.open.get(&verdict.operation).cloned() else {
+        let Some(VerdictTarget { running, started_ms, ended }) = self.verdict_targets.get(&verdict.operation).cloned()
+        else {
             return VerdictResult::NotFound;
         };
         match ended {
@@ -64,21 +65,21 @@ impl WriterState {
             let key_id = (Arc::clone(&intent.caller), Arc::clone(key));
             self.set_key_progress(key_id, &verdict.operation, progress, changes);
         }
-        if let Some(open) = self.open.get_mut(&verdict.operation) {
-            open.ended = Some(EndedOperation { state: verdict.state, has_verdict: true, warnings: None });
+        if let Some(target) = self.verdict_targets.get_mut(&verdict.operation) {
+            target.ended = Some(EndedOperation { state: verdict.state, has_verdict: true, warnings: None });
         }
         VerdictResult::Recorded
     }
 
     /// Ends an operation that runs, here or in another instance, and frees its record.
     fn end_without_outcome(&mut self, operation: &OperationId, key_ttl: KeyTtl, changes: &mut ChangeSet) {
-        let Some(open) = self.open.get(operation).cloned() else { return };
-        if let Some(record) = &open.running.intent.record {
+        let Some(target) = self.verdict_targets.get(operation).cloned() else { return };
+        if let Some(record) = &target.running.intent.record {
             // While an operation runs, no other writer gets a lease of its record.
-            self.set_lease((Arc::clone(&open.running.intent.system), Arc::clone(record)), None, changes);
+            self.set_lease((Arc::clone(&target.running.intent.system), Arc::clone(record)), None, changes);
         }
         if !self.running.contains_key(operation) {
-            self.track(open.running);
+            self.track(target.running);
         }
         let outcome = Outcome {
             problem_name: Some(ProblemKind::OutcomeUnknown.as_str().to_owned()),
@@ -94,7 +95,9 @@ impl WriterState {
         found: OperationState,
         changes: &mut ChangeSet,
     ) {
-        let Some(VerdictTarget { running, ended: Some(ended), .. }) = self.open.get(operation) else { return };
+        let Some(VerdictTarget { running, ended: Some(ended), .. }) = self.verdict_targets.get(operation) else {
+            return;
+        };
         if !ended.has_verdict || ended.state == found {
             return;
         }
@@ -109,15 +112,5 @@ impl WriterState {
             format!("the gateway found later that the write is {}", found.as_str()),
         ));
         changes.warnings.push((running.seq, serde_json::to_string(&warnings).unwrap_or_default()));
-    }
-
-    /// Ends the keeping of all entries up to this one. An entry carries its hash, so that the rest
-    /// can still be verified.
-    pub(in crate::journal) fn cut(&mut self, last: i64, hash: Hash, changes: &mut ChangeSet) {
-        let at = self.next_entry_time(changes);
-        let json = encode_cut(at, last, &hash);
-        let keys = EntryKeys { operation: uuid::Uuid::nil(), system: "".into(), record: None, intent: Some(0) };
-        let marker = self.push_entry(at, json, keys, changes);
-        changes.cut = Some(NewCut { seq: last, hash, marker });
     }
 }

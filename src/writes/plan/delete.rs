@@ -27,17 +27,17 @@ pub(super) async fn draft_delete(task: &WriteTask<'_>, id: &RecordId) -> Result<
     let system = task.system;
     let guarantee = system.guarantee(Action::Delete, id.collection());
     let (record, etag) = read_and_check_preconditions(task, id).await?;
-    let (version, shown) = (record.version(), (!needs_no_read(task)).then_some(&record));
+    let (version, shown) = (record.version(), needs_read(task).then_some(&record));
     let planned = system.adapter.plan_delete(id, shown, (guarantee == Guarantee::Native).then_some(&version));
     let planned = planned.map_err(|errors| system.rejected_problem(errors))?;
     let changes = diff(&record.fields.to_map(), &Map::new());
     Ok(Draft { based_on: Some(etag.to_header()), guarantee, planned: Some(planned), changes, rebased: None })
 }
 
-/// Whether the write is sent without reading the record.
-pub(super) fn needs_no_read(task: &WriteTask<'_>) -> bool {
-    let Some(id) = task.command.op.record() else { return false };
-    task.system.guarantee(Action::Delete, id.collection()) == Guarantee::Native && named_state(task, id).is_some()
+/// Whether the record is read before the write is sent.
+pub(super) fn needs_read(task: &WriteTask<'_>) -> bool {
+    let Some(id) = task.command.op.record() else { return true };
+    task.system.guarantee(Action::Delete, id.collection()) != Guarantee::Native || named_state(task, id).is_none()
 }
 
 /// Plans a DELETE.

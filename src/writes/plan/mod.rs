@@ -58,7 +58,7 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, AttemptE
 fn was_read(intent: &WriteIntent, task: &WriteTask<'_>) -> bool {
     match &intent.expected {
         ExpectedState::Members(_) => false,
-        ExpectedState::Deleted => !delete::needs_no_read(task),
+        ExpectedState::Deleted => delete::needs_read(task),
         ExpectedState::Values(_) | ExpectedState::Created { .. } => true,
     }
 }

@@ -22,8 +22,8 @@ pub(super) fn preview(task: &WriteTask<'_>, repetition: Repetition) -> Result<Pr
         Repetition::Replay(outcome) => {
             let then = "nothing is sent: the response to the first request with this Idempotency-Key is repeated";
             match *outcome {
-                WriteOutcome::Problem(problem) if problem.name == ProblemKind::OutcomeUnknown => {
-                    build(task, then, replayed(ExpectedResponse::problem(problem.name)))
+                WriteOutcome::Problem(problem) if problem.kind == ProblemKind::OutcomeUnknown => {
+                    build(task, then, replayed(ExpectedResponse::problem(problem.kind)))
                 }
                 WriteOutcome::Problem(problem) => return Err(*problem),
                 WriteOutcome::Success(success) => {

@@ -67,7 +67,7 @@ fn what_is_no_batch_is_malformed_as_a_whole() {
         (r#"{"items":[{"method":"GET","path":"/records/crm/a:b","depends_on":"x"}]}"#.to_owned(), "depends_on"),
     ] {
         let problem = parse(&body).err().expect("refused");
-        assert_eq!(problem.name, ProblemKind::MalformedRequest, "{body}: {problem:?}");
+        assert_eq!(problem.kind, ProblemKind::MalformedRequest, "{body}: {problem:?}");
         assert!(problem.detail.contains(word), "{body}: {}", problem.detail);
     }
 }
@@ -77,7 +77,7 @@ fn impossible_references_are_rejected_with_every_pointer() {
     let item = |more: &str| format!(r#"{{"method":"DELETE","path":"/records/crm/a:b"{more}}}"#);
     let problem = |items: &[String]| {
         let problem = parse(&format!(r#"{{"items":[{}]}}"#, items.join(","))).err().expect("refused");
-        assert_eq!(problem.name, ProblemKind::Rejected, "{problem:?}");
+        assert_eq!(problem.kind, ProblemKind::Rejected, "{problem:?}");
         problem.errors.into_iter().map(|error| error.pointer).collect::<Vec<_>>()
     };
     assert_eq!(problem(&[]), ["/items"]);
@@ -85,7 +85,7 @@ fn impossible_references_are_rejected_with_every_pointer() {
     let fifth = |more: &str| format!(r#"{{"items":[{0},{0},{0},{0},{1}]}}"#, item(""), item(more));
     for more in [r#","id":"0""#, r#","id":"no id""#, r#","query":"x""#, r#","path":"/ledger""#] {
         let problem = parse(&fifth(more)).err().expect("refused");
-        assert_eq!(problem.name, ProblemKind::MalformedRequest, "its form comes first: {more}");
+        assert_eq!(problem.kind, ProblemKind::MalformedRequest, "its form comes first: {more}");
     }
     let later = item(r#","depends_on":["1","x","0"]"#);
     assert_eq!(

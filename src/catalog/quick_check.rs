@@ -1,5 +1,6 @@
-//! Values that fit their schema by their type alone, as most do. The JSON Schema library decides
-//! about all others, so nothing is refused here.
+//! What can be accepted without parsing the value: most values fit their schema by their type, or
+//! by a bound of integers or a length. The JSON Schema library decides about all others, so nothing
+//! is refused here.
 
 use std::ops::RangeInclusive;
 
@@ -11,16 +12,17 @@ use crate::record::RawJson;
 /// A range without numbers.
 const NO_INTEGERS: RangeInclusive<i64> = RangeInclusive::new(1, 0);
 
-/// What a schema accepts whatever the value says.
-pub(super) struct CertainTypes {
+/// The values of a schema that can be accepted without parsing them.
+pub(super) struct QuickCheck {
     types: JsonTypeSet,
+    /// Integers outside of it are left to the library.
     integers: RangeInclusive<i64>,
     /// The longest text, in characters.
     max_length: Option<u64>,
 }
 
-impl CertainTypes {
-    /// Nothing is certain with a rule that is not known here.
+impl QuickCheck {
+    /// Accepts nothing where the schema has a rule that is not known here.
     pub(super) fn from_schema(schema: &Map<String, Value>) -> Self {
         let is_known = |rule: &String| {
             matches!(rule.as_str(), "type" | "minimum" | "maximum" | "maxLength" | "title" | "x-vendor")
@@ -120,11 +122,11 @@ mod tests {
         ];
         let mut certain = 0;
         for schema in &schemas {
-            let types = CertainTypes::from_schema(schema.as_object().expect("an object"));
+            let quick = QuickCheck::from_schema(schema.as_object().expect("an object"));
             let library = jsonschema::validator_for(schema).expect("a schema");
             for text in values {
                 let value: Value = serde_json::from_str(text).expect("JSON");
-                if types.accepts(&RawJson::from(&value)) {
+                if quick.accepts(&RawJson::from(&value)) {
                     certain += 1;
                     assert!(library.is_valid(&value), "{schema} {text}");
                 }
@@ -142,8 +144,8 @@ mod tests {
             (json!({ "type": "string", "maxLength": 3 }), json!("abc")),
             (json!({ "type": "integer", "minimum": 0, "maximum": 9 }), json!(7)),
         ] {
-            let types = CertainTypes::from_schema(schema.as_object().expect("an object"));
-            assert!(types.accepts(&RawJson::from(&value)), "{schema} {value}");
+            let quick = QuickCheck::from_schema(schema.as_object().expect("an object"));
+            assert!(quick.accepts(&RawJson::from(&value)), "{schema} {value}");
         }
     }
 }
