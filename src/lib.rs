@@ -2,36 +2,26 @@
 //!
 //! # Map
 //!
-//! Dependencies go one way. A module may use the modules below it, and a test
+//! Dependencies go one way. A module may use only modules on the lines below its own, and a test
 //! (`tests/it/architecture.rs`) lists which.
 //!
 //! ```text
-//!   app                      the program: assembled, run, reloaded, stopped
-//!    │
-//!   http        cli          the API on actix-web; the command line
-//!    │           │
-//!   access  gateway          permissions of callers; what the API calls
-//!    │           │
-//!    │     writes → reads    the write pipeline; reads
-//!    │           │
-//!    │        system         one configured system, and records as callers see them
-//!    │           │
-//!    └─ config ──┘           the TOML file
-//!          │
-//!   journal  catalog         operations and the ledger; collections and their schemas
-//!    │       │
-//!    │    vendors            the adapters
-//!    │       │
-//!    │    transport          one vendor request, carried safely
-//!    │       │
-//!   problem  metrics         errors of callers; counters for operators
-//!    │       │
-//!   record                   the shared vocabulary
+//!   app                        the program: assembled, run, reloaded, stopped
+//!   http  client               the API on actix-web; a small client of a running gateway
+//!   access  gateway  cli       permissions of callers; what the API calls; the command line
+//!   writes                     the write pipeline
+//!   reads                      reads
+//!   system                     one configured system, and records as callers see them
+//!   config                     the TOML file
+//!   journal  catalog           operations and the ledger; collections and their schemas
+//!   vendors                    the adapters
+//!   transport                  one vendor request, carried safely
+//!   metrics                    counters for operators
+//!   problem  models            errors of callers; normalized shapes over records
+//!   record                     the shared vocabulary
 //! ```
 //!
-//! `client` is the small client of the command line: it sends requests to a running gateway.
 //! `sandbox` holds the fake vendors and uses nothing of the rest. `telemetry` sets up the log.
-//! `models` holds normalized shapes over records, for `config` and `http`; it uses `record` alone.
 //! `bounded` reads settings that lie within bounds, for `config`, `journal` and `transport`.
 //!
 //! # Documents

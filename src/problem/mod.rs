@@ -101,7 +101,7 @@ problems! {
         "The path exists and does not support this method, or the vendor has no such action.",
         "Use one of the methods in the `Allow` header.";
     NotAcceptable, "not-acceptable", 406, false, "Not acceptable",
-        "`Accept` excludes `application/json`, the only media type of this resource.",
+        "`Accept` allows no media type of this resource: `application/json` or, for some resources, `application/schema+json`, `application/x-ndjson` or `text/event-stream`.",
         "Send `Accept: application/json`, or no `Accept` header.";
     RequestTimeout, "request-timeout", 408, true, "Request too slow",
         "The request's body did not arrive in time. Nothing was sent to the vendor.",
@@ -155,7 +155,7 @@ problems! {
         "A path of the JSON Patch does not exist in the record.",
         "Read the record again and correct the path.";
     IdempotencyKeyReused, "idempotency-key-reused", 422, false, "Idempotency-Key used for another request",
-        "This `Idempotency-Key` was used before with another method, path, `If-Match` or body.",
+        "This `Idempotency-Key` was used before with another method, path, `If-Match`, `If-Plan` or body.",
         "Use a new key for every new request.";
     DependencyFailed, "dependency-failed", 424, false, "A dependency failed",
         "The item of the batch was not begun, because an item that it depends on failed, or because the batch stops at a failure. Nothing was sent for it.",

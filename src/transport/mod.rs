@@ -4,22 +4,24 @@
 //! request passes the layers from the outside in; the response passes them from the inside out:
 //!
 //! 1. **Retry** takes the request and counts it into the retry budget.
-//! 2. **Authentication** adds the current token. Without one it signs in first: the sign-in is a
+//! 2. **Credential fallback** chooses one of the system's secrets, where it has two.
+//! 3. **Authentication** adds the current token. Without one it signs in first: the sign-in is a
 //!    request of its own that enters at the next layer.
-//! 3. **Circuit breaker** lets the request through, or rejects it at once while the vendor is
+//! 4. **Circuit breaker** lets the request through, or rejects it at once while the vendor is
 //!    failing.
-//! 4. **Bulkhead** waits for one of `max_in_flight` permits and for the `rate_limit`, which
+//! 5. **Bulkhead** waits for one of `max_in_flight` permits and for the `rate_limit`, which
 //!    callers share.
-//! 5. **Attempt** starts the clock: the timeout covers connect to last byte, not the wait before.
-//! 6. **Client** opens or reuses a connection, writes the request and reads the whole response.
-//! 7. Back in the attempt, [`VendorProtocol::classify`] decides once whether the response is a
+//! 6. **Attempt** starts the clock: the timeout covers connect to last byte, not the wait before.
+//! 7. **Client** opens or reuses a connection, writes the request and reads the whole response.
+//! 8. Back in the attempt, [`VendorProtocol::classify`] decides once whether the response is a
 //!    success or a [`VendorError`]. Secrets are redacted from the error; the metric and the span
 //!    are recorded.
-//! 8. The bulkhead releases its permit. The circuit breaker counts the result. Authentication
-//!    replaces a rejected token and sends the request once more. Retry sends it again after a pause
-//!    where that is safe and may help.
-//! 9. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
-//!    [`effect`](VendorError::effect) says whether the vendor may have changed anything.
+//! 9. The bulkhead releases its permit. The circuit breaker counts the result. Authentication
+//!    replaces a rejected token and sends the request once more. Credential fallback sends it once
+//!    more with the other secret. Retry sends it again after a pause where that is safe and may
+//!    help.
+//! 10. The adapter gets a [`VendorResponse`] that is a success, or the `VendorError`, whose
+//!     [`effect`](VendorError::effect) says whether the vendor may have changed anything.
 //!
 //! The module `stack` builds the layers and gives the reason for their order. This module
 //! knows neither records nor callers.

@@ -77,7 +77,8 @@ impl Filterable {
     }
 }
 
-/// What a vendor can do; `GET /systems/{system}` shows it.
+/// What a vendor can do. `GET /systems/{system}` shows it, but for `version_is_sequence`,
+/// `ids_are_timestamped`, `ignores_case` and `schema_source`, which only the gateway needs.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that a vendor does or does not")]
 pub struct Capabilities {

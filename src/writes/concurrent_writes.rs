@@ -303,10 +303,10 @@ mod tests {
     #[test]
     fn a_later_write_has_written_nothing_while_its_version_is_shown() {
         let before = "\"v7\"";
-        // The ETag that the vendor compared, `If-Match`, and the ETag that the record shows. The write
-        // on v7 makes v8.
+        // The ETag that the vendor compared, `If-Match`, and the ETag that the record shows. The
+        // write on v7 makes v8.
         for (compared_etag, if_match, shown, expected) in [
-            // A write for any state that compared v8: it writes v9, so it had no effect while v8 is shown.
+            // `If-Match: *`, v8 compared: it writes v9, so it had no effect while v8 is shown.
             (Some("\"v8\""), Some("*"), Some("\"v9\""), true),
             (Some("\"v8\""), Some("*"), Some("\"v8\""), false),
             (Some("\"v8\""), Some("*"), None, true),
@@ -319,7 +319,7 @@ mod tests {
             // Rebased onto v8, whatever its tag was.
             (Some("\"v8\""), Some("\"v6\""), Some("\"v8\""), false),
             (Some("\"v8\""), Some("\"v6\""), Some("\"v9\""), true),
-            // It compared the very version: another rule applies, because only one of the two can be.
+            // It compared the very version: another rule excludes one of the two.
             (None, Some(before), Some("\"v8\""), false),
             (Some(before), Some("*"), Some("\"v8\""), false),
             // It may have compared the very version, which counts whatever is shown.

@@ -184,8 +184,8 @@ fn resolve_create(send_result: SendResult, ids: &[RecordId]) -> Resolution {
 fn resolve_absent(evidence: &Evidence<'_>) -> Resolution {
     match (evidence.send_result, evidence.intent.expected.is_deleted()) {
         (SendResult::Success, _) => Resolution::Applied,
-        // A record is deleted once. In the order of the arms: another write deleted it, another write
-        // may have deleted it, or this one did.
+        // A record is deleted once. In the order of the arms: another write deleted it, another
+        // write may have deleted it, or this one did.
         (SendResult::Lost | SendResult::LostThenRefused | SendResult::Ambiguous(SideEffect::Unknown), true) => {
             match evidence.concurrent {
                 ConcurrentWrites { another_applied: true, .. } => Resolution::NotApplied(NotAppliedReason::NotFound),

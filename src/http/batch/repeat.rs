@@ -71,8 +71,8 @@ pub(super) async fn adopt_outcomes(journal: &Journal, id: &Arc<str>, lease: &Bat
     Ok(false)
 }
 
-/// The ids of the writes of a batch that succeeded, and of the items that they depended on; `None`
-/// = the lease is no longer held.
+/// The ids of the writes of a batch that succeeded, and of the items that they depended on.
+/// `None` = the lease is no longer held.
 async fn find_made(
     journal: &Journal,
     batch: &str,

@@ -39,7 +39,7 @@ const MAX_SCAN_READERS: usize = 64;
 pub(in crate::http) struct Runner {
     pub(super) context: Rc<BatchContext>,
     pub(super) items: Vec<BatchItem>,
-    /// The most items that are started at the same time: they run, or wait for a slot or for a scan.
+    /// The most items that are started at the same time: they run, or wait for a slot or a scan.
     max_started: usize,
     /// How many of them run at once.
     slots: Rc<BatchSlots>,

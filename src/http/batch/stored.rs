@@ -105,8 +105,8 @@ impl NewBatch {
 
 /// Whether rows are in the store that it did not confirm.
 async fn find_stored(journal: &Journal, id: &str, error: &JournalError) -> StoreResult {
-    // A server can still commit what this process gave up. An unconfirmed SQLite commit can reappear
-    // after a crash, until a later commit succeeds.
+    // A server can still commit what this process gave up. An unconfirmed SQLite commit can
+    // reappear after a crash, until a later commit succeeds.
     let is_rolled_back =
         *error != JournalError::CommitUnknown || (!journal.is_shared() && journal.ping().await.is_ok());
     match journal.batch_rows(id, BatchRow::HEAD, 1).await {

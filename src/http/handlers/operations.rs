@@ -24,8 +24,8 @@ pub(in crate::http) struct OperationPage {
     next: Option<String>,
 }
 
-/// `GET` and `HEAD /operations/{id}`. An operation of a system that the caller may not read is not
-/// found.
+/// `GET` and `HEAD /operations/{id}`. An operation of a system that the caller may neither read nor
+/// operate is not found.
 #[utoipa::path(get, path = "/operations/{id}", tag = "Operations", operation_id = "getOperation",
     summary = "Follow an operation", description = "The state of a write. A failed operation is 200 too: see `state` and `problem`.",
     params(OperationPath),

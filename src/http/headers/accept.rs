@@ -1,6 +1,8 @@
-//! `Accept` (RFC 9110 §12.5.1; http-rules 96). Every response but the pages is
-//! `application/json`; problems are `application/problem+json` whatever `Accept` is (RFC 9457 §3),
-//! but for the 401 and 404 of browsers ([`accepts_html`]).
+//! `Accept` (RFC 9110 §12.5.1; http-rules 96). Every path that needs a caller responds with
+//! `application/json`, but schemas are `application/schema+json`, a batch can be
+//! `application/x-ndjson`, and the feed of changes can be `text/event-stream`. Problems are
+//! `application/problem+json` whatever `Accept` is (RFC 9457 §3), but for the 401 and 404 of
+//! browsers ([`accepts_html`]).
 
 use actix_web::http::header::{ACCEPT, HeaderMap};
 
@@ -44,7 +46,7 @@ fn require_subtype(headers: &HeaderMap, subtype: &str) -> Result<(), Problem> {
     match best {
         None | Some((Some(_), true)) => Ok(()),
         Some(_) => Err(ProblemKind::NotAcceptable
-            .with_detail(format!("Accept excludes application/{subtype}, the only media type of this response"))),
+            .with_detail(format!("Accept allows no media type of this response, such as application/{subtype}"))),
     }
 }
 

@@ -22,6 +22,9 @@ use crate::problem::ProblemKind::{
     VendorCredentialsRejected, VendorError, VendorForbidden, VendorProtocolError, VendorTimeout, VendorUnavailable,
 };
 
+/// The only operation with the method PATCH. Its 415 has another header than that of a POST.
+const PATCH_OPERATION: &str = "updateRecord";
+
 /// Of any request.
 const ANY_PROBLEMS: &[ProblemKind] =
     &[MalformedRequest, MethodNotAllowed, UriTooLong, HeadersTooLarge, InternalError, NotImplemented];
@@ -53,7 +56,7 @@ const WRITE_PROBLEMS: &[ProblemKind] = &[
     OutcomeUnknown,
 ];
 /// Of previews.
-const PREVIEW_PROBLEMS: &[ProblemKind] = &[RecordNotFound, PreconditionFailed, Rejected];
+const PREVIEW_PROBLEMS: &[ProblemKind] = &[RecordNotFound, PreconditionFailed, Rejected, IdempotencyKeyReused];
 /// Of requests with a body.
 const BODY_PROBLEMS: &[ProblemKind] = &[BodyTooLarge, RequestTimeout, UnsupportedMediaType];
 
@@ -72,9 +75,14 @@ fn record_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]
         "listRecords" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, PreconditionFailed, Rejected]]
         }
-        "createRecord" => {
-            &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, WRITE_PROBLEMS, BODY_PROBLEMS, &[CollectionNotFound]]
-        }
+        "createRecord" => &[
+            CALLER_PROBLEMS,
+            SYSTEM_PROBLEMS,
+            VENDOR_PROBLEMS,
+            WRITE_PROBLEMS,
+            BODY_PROBLEMS,
+            &[CollectionNotFound, GuaranteeUnavailable],
+        ],
         "previewRecord" => &[
             CALLER_PROBLEMS,
             SYSTEM_PROBLEMS,
@@ -116,7 +124,7 @@ fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]>
         "runBatch" => {
             &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed, IdempotencyKeyReused, OutcomeUnknown]]
         }
-        "previewBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed]],
+        "previewBatch" => &[CALLER_PROBLEMS, BODY_PROBLEMS, &[Rejected, DependencyFailed, IdempotencyKeyReused]],
         "getBatch" | "cancelBatch" => &[CALLER_PROBLEMS, &[BatchNotFound, PreconditionFailed]],
         "listOperations" | "listLedger" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, PreconditionFailed]],
         "getOperation" => &[CALLER_PROBLEMS, &[OperationNotFound, PreconditionFailed]],
@@ -129,7 +137,7 @@ fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]>
         "listChanges" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, CursorExpired]],
         "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
-        "getSystem" => &[CALLER_PROBLEMS, &[SystemNotFound, PreconditionFailed]],
+        "getSystem" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
         "getSchema" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
@@ -152,12 +160,17 @@ impl Modify for ProblemResponses {
         let mut shared: BTreeMap<String, RefOr<Response>> = BTreeMap::new();
         for operation in operations_mut(document) {
             let mut by_status: BTreeMap<u16, Vec<ProblemKind>> = BTreeMap::new();
-            for problem in problems_for(operation.operation_id.as_deref().unwrap_or_default()) {
+            let id = operation.operation_id.as_deref().unwrap_or_default();
+            let is_patch = id == PATCH_OPERATION;
+            for problem in problems_for(id) {
                 by_status.entry(problem.spec().status).or_default().push(problem);
             }
             for (status, problems) in by_status {
-                let name = problems.iter().map(|problem| problem.as_str()).collect::<Vec<_>>().join(".or.");
-                shared.entry(name.clone()).or_insert_with(|| RefOr::T(build_response(&problems)));
+                let mut name = problems.iter().map(|problem| problem.as_str()).collect::<Vec<_>>().join(".or.");
+                if is_patch && problems.contains(&UnsupportedMediaType) {
+                    name.push_str(".of.patch");
+                }
+                shared.entry(name.clone()).or_insert_with(|| RefOr::T(build_response(&problems, is_patch)));
                 let reference = Ref::new(format!("#/components/responses/{name}"));
                 operation.responses.responses.insert(status.to_string(), RefOr::Ref(reference));
             }
@@ -166,7 +179,7 @@ impl Modify for ProblemResponses {
     }
 }
 
-fn build_response(problems: &[ProblemKind]) -> Response {
+fn build_response(problems: &[ProblemKind], is_patch: bool) -> Response {
     let words = problems.iter().map(|problem| format!("`{}`: {}", problem.as_str(), problem.spec().meaning));
     let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem")));
     for problem in problems {
@@ -178,7 +191,8 @@ fn build_response(problems: &[ProblemKind]) -> Response {
         .description(words.collect::<Vec<_>>().join("\n\n"))
         .content(response::PROBLEM_JSON, content.build());
     let mut response = response.build();
-    let fields = problems.iter().flat_map(|problem| headers_for(*problem)).chain(["X-Request-Id", "Cache-Control"]);
+    let of_problem = |problem: &ProblemKind| headers_for(*problem, is_patch);
+    let fields = problems.iter().flat_map(of_problem).chain(["X-Request-Id", "Cache-Control"]);
     response.headers.extend(fields.map(|name| (name.to_owned(), header_ref(name))));
     response
 }
@@ -191,11 +205,12 @@ fn example_document(problem: ProblemKind) -> Value {
     })
 }
 
-fn headers_for(problem: ProblemKind) -> impl Iterator<Item = &'static str> {
+fn headers_for(problem: ProblemKind, is_patch: bool) -> impl Iterator<Item = &'static str> {
     let fields: &[&'static str] = match problem.spec().status {
         401 => &["WWW-Authenticate"],
         405 => &["Allow"],
-        415 => &["Accept-Patch"],
+        415 if is_patch => &["Accept-Patch"],
+        415 => &["Accept-Post"],
         429 => &["Retry-After", "RateLimit", "RateLimit-Policy"],
         503 => &["Retry-After"],
         409 if problem.spec().retryable => &["Retry-After"],

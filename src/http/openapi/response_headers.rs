@@ -32,6 +32,7 @@ const RESPONSE_HEADERS: &[(&str, &str)] = &[
     ("Link", "`rel=\"next\"`: the next page; `rel=\"describedby\"`: the schema of the record's fields"),
     ("Allow", "The methods the path takes"),
     ("Accept-Patch", "The media types of patches (RFC 5789)"),
+    ("Accept-Post", "The media type of the bodies of a POST"),
     ("WWW-Authenticate", "The challenge (RFC 6750)"),
 ];
 

@@ -120,7 +120,8 @@ impl Journal {
     }
 
     /// Finishes an operation: stores its final state, appends the outcome to the ledger, completes
-    /// or frees the idempotency key, releases the lease and drops the recovery payload.
+    /// or frees the idempotency key, and releases the lease. The recovery payload is deleted,
+    /// unless the outcome is `unknown`.
     ///
     /// `false` = another outcome is the final one: the operation was finished before, or another
     /// replica has adopted it. A retry after a database failure always returns `true`.
