@@ -137,7 +137,6 @@ fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]>
         "listChanges" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[RecordNotFound, CursorExpired]],
         "getLedgerHead" | "verifyLedger" | "getStatus" => &[CALLER_PROBLEMS, &[Forbidden, PreconditionFailed]],
         "listSystems" => &[CALLER_PROBLEMS, &[PreconditionFailed]],
-        "getSystem" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "listCollections" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[PreconditionFailed]],
         "getSchema" => {
             &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, VENDOR_PROBLEMS, &[CollectionNotFound, NotFound, PreconditionFailed]]
@@ -145,7 +144,7 @@ fn other_groups(operation_id: &str) -> Option<&'static [&'static [ProblemKind]]>
         "listModels" => &[CALLER_PROBLEMS],
         "getModel" => &[CALLER_PROBLEMS, &[ModelNotFound, Forbidden]],
         "getModelSchema" => &[CALLER_PROBLEMS, &[ModelNotFound, PreconditionFailed]],
-        "getSystemOpenApi" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
+        "getSystem" | "getSystemOpenApi" => &[CALLER_PROBLEMS, SYSTEM_PROBLEMS, &[PreconditionFailed]],
         "getReadiness" => &[&[Overloaded]],
         "getProblem" => &[&[NotFound]],
         _ => return None,
