@@ -53,9 +53,8 @@ struct MemberValidator {
 
 impl MemberValidator {
     fn fit(&self, value: &RawJson) -> Fit {
-        if self.quick.accepts(value) {
-            Fit::Valid
-        } else if !self.validator.is_valid(&value.value().unwrap_or_default()) {
+        let is_valid = self.quick.accepts(value) || self.validator.is_valid(&value.value().unwrap_or_default());
+        if !is_valid {
             Fit::Invalid
         } else if self.strict_form.is_broken_by(value) {
             Fit::Unusual

@@ -3,18 +3,32 @@
 
 use jsonschema::ValidationOptions;
 
-/// Replaces the formats' own checks.
+/// Whether a text may have a format.
+pub(super) type FormatCheck = fn(&str) -> bool;
+
+const CHECKS: [(&str, FormatCheck); 7] = [
+    ("email", is_email),
+    ("phone", has_digit),
+    ("uri", |text| !text.is_empty() && !text.contains(char::is_whitespace)),
+    ("uuid", is_uuid),
+    ("date", has_digit),
+    ("time", has_digit),
+    ("date-time", has_digit),
+];
+
+/// Replaces the library's own checks of formats.
 pub(super) fn add_formats(options: ValidationOptions) -> ValidationOptions {
-    let has_digit = |text: &str| text.bytes().any(|byte| byte.is_ascii_digit());
-    options
-        .should_validate_formats(true)
-        .with_format("email", is_email)
-        .with_format("phone", has_digit)
-        .with_format("uri", |text: &str| !text.is_empty() && !text.contains(char::is_whitespace))
-        .with_format("uuid", is_uuid)
-        .with_format("date", has_digit)
-        .with_format("time", has_digit)
-        .with_format("date-time", has_digit)
+    let options = options.should_validate_formats(true);
+    CHECKS.into_iter().fold(options, |options, (name, check)| options.with_format(name, check))
+}
+
+/// The check of a format; `None` for a format that is left to the library.
+pub(super) fn find_check(format: &str) -> Option<FormatCheck> {
+    CHECKS.into_iter().find(|(name, _)| *name == format).map(|(_, check)| check)
+}
+
+fn has_digit(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 fn is_email(text: &str) -> bool {

@@ -1,12 +1,13 @@
 //! What can be accepted without parsing the value: most values fit their schema by their type, or
-//! by a bound of integers or a length. The JSON Schema library decides about all others, so nothing
-//! is refused here.
+//! by a bound of integers, a length or a format. The JSON Schema library decides about all others,
+//! so nothing is refused here.
 
 use std::ops::RangeInclusive;
 
 use jsonschema::{JsonType, JsonTypeSet};
 use serde_json::{Map, Value};
 
+use super::formats::{FormatCheck, find_check};
 use crate::record::RawJson;
 
 /// A range without numbers.
@@ -19,13 +20,17 @@ pub(super) struct QuickCheck {
     integers: RangeInclusive<i64>,
     /// The longest text, in characters.
     max_length: Option<u64>,
+    format: Option<FormatCheck>,
 }
 
 impl QuickCheck {
     /// Accepts nothing where the schema has a rule that is not known here.
     pub(super) fn from_schema(schema: &Map<String, Value>) -> Self {
-        let is_known = |rule: &String| {
-            matches!(rule.as_str(), "type" | "minimum" | "maximum" | "maxLength" | "title" | "x-vendor")
+        let format = schema.get("format").and_then(Value::as_str).and_then(find_check);
+        let is_known = |rule: &String| match rule.as_str() {
+            "type" | "minimum" | "maximum" | "maxLength" | "title" | "x-vendor" => true,
+            "format" => format.is_some(),
+            _ => false,
         };
         let is_type = |name: &str| match schema.get("type") {
             None => true,
@@ -46,14 +51,14 @@ impl QuickCheck {
             }
         }
         let max_length = schema.get("maxLength").map(|max| max.as_u64().unwrap_or_default());
-        Self { types, integers, max_length }
+        Self { types, integers, max_length, format }
     }
 
     /// Whether the value fits for certain.
     pub(super) fn accepts(&self, value: &RawJson) -> bool {
         let text = value.as_str();
         let one = match text.as_bytes().first() {
-            Some(b'"') if self.max_length.is_none_or(|max| is_short(text, max)) => JsonType::String,
+            Some(b'"') if self.accepts_text(text) => JsonType::String,
             Some(b'"') => return false,
             Some(b't' | b'f') => JsonType::Boolean,
             Some(b'n') => JsonType::Null,
@@ -64,12 +69,19 @@ impl QuickCheck {
         };
         self.types.contains(one)
     }
-}
 
-/// Whether a text has at most so many characters for certain: without escapes it has at most as
-/// many as bytes, its quotes left out.
-fn is_short(text: &str, max: u64) -> bool {
-    u64::try_from(text.len()).is_ok_and(|bytes| bytes <= max.saturating_add(2)) && !text.contains('\\')
+    /// Whether a quoted text has the length and the format for certain. Without escapes it has at
+    /// most as many characters as bytes.
+    fn accepts_text(&self, quoted: &str) -> bool {
+        if self.max_length.is_none() && self.format.is_none() {
+            return true;
+        }
+        let Some(text) = quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else { return false };
+        let is_short = |max: u64| u64::try_from(text.len()).is_ok_and(|bytes| bytes <= max);
+        !text.contains('\\')
+            && self.max_length.is_none_or(is_short)
+            && self.format.is_none_or(|has_format| has_format(text))
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +89,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::catalog::formats::add_formats;
 
     #[test]
     fn what_is_certain_is_accepted_by_the_library() {
@@ -95,11 +108,17 @@ mod tests {
             json!({ "type": "integer", "minimum": 0.5 }),
             json!({ "enum": ["a", 1] }),
             json!({ "type": "string", "format": "uuid" }),
+            json!({ "type": ["string", "null"], "format": "date-time", "maxLength": 30 }),
+            json!({ "type": "string", "format": "email" }),
+            json!({ "type": "string", "format": "ipv4" }),
         ];
         let values = [
             "\"\"",
             "\"abcd\"",
             "\"\\u0041\"",
+            "\"7777780d-71a0-df11-708c-000c2968299f\"",
+            "\"2027-03-31T21:59:59.997Z\"",
+            "\"a@b\"",
             "true",
             "false",
             "null",
@@ -123,7 +142,7 @@ mod tests {
         let mut certain = 0;
         for schema in &schemas {
             let quick = QuickCheck::from_schema(schema.as_object().expect("an object"));
-            let library = jsonschema::validator_for(schema).expect("a schema");
+            let library = add_formats(jsonschema::options()).build(schema).expect("a schema");
             for text in values {
                 let value: Value = serde_json::from_str(text).expect("JSON");
                 if quick.accepts(&RawJson::from(&value)) {
@@ -142,6 +161,8 @@ mod tests {
             (json!({ "type": ["boolean", "integer"], "minimum": 0, "maximum": 1 }), json!(true)),
             (json!({ "type": ["string", "null"] }), json!(null)),
             (json!({ "type": "string", "maxLength": 3 }), json!("abc")),
+            (json!({ "type": "string", "format": "date-time" }), json!("2027-03-31T21:59:59.997Z")),
+            (json!({ "type": "string", "format": "uuid" }), json!("7777780d-71a0-df11-708c-000c2968299f")),
             (json!({ "type": "integer", "minimum": 0, "maximum": 9 }), json!(7)),
         ] {
             let quick = QuickCheck::from_schema(schema.as_object().expect("an object"));
