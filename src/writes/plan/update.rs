@@ -9,6 +9,7 @@ use super::if_plan::{PlanTagInput, check_if_plan};
 use super::rebase::read_and_rebase;
 use super::references::check_references;
 use super::spelling::check_spelling;
+use crate::metrics::RebaseOutcome;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{
     Action, FieldChange, FieldError, Patch, PatchError, RawJson, RawObject, RecordId, RecordIdentity, SchemaRule,
@@ -137,7 +138,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
     let read = read_change(task, id, patch).await?;
     if read.changes.is_empty() {
         check_if_plan(task, &nothing_to_send(task, id, &read.etag), true).await?;
-        return Err(AttemptExit::Outcome(Box::new(no_change_outcome(task, id, &read.record))));
+        return Err(AttemptExit::Outcome(Box::new(no_change_outcome(task, id, &read))));
     }
     Ok(read.into_plan(task.system, id))
 }
@@ -304,11 +305,19 @@ fn new_update_intent(task: &WriteTask<'_>, id: &RecordId, plan: PatchPlan, plann
     }
 }
 
-fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, record: &VendorRecord) -> WriteOutcome {
-    let is_returned = task.command.prefer.return_representation;
-    let view = is_returned.then(|| Box::new(task.system.to_view(id, record, None)));
-    let handling = task.command.prefer.handling.map(|handling| handling.as_preference().to_owned());
-    let applied = is_returned.then(|| "return=representation".to_owned()).into_iter().chain(handling);
+fn no_change_outcome(task: &WriteTask<'_>, id: &RecordId, read: &ReadChange) -> WriteOutcome {
+    let prefer = &task.command.prefer;
+    let view = || Box::new(task.system.to_view(id, &read.record, None));
+    let mut view = (prefer.return_representation || read.rebased.is_some()).then(view);
+    // The caller's tag was stale, also where its change is there already.
+    if let (Some(view), Some(rebased)) = (&mut view, &read.rebased) {
+        view.warnings.push(rebased.warning());
+        task.services.metrics.rebase(task.system.index, RebaseOutcome::Applied);
+    }
+    let representation = prefer.return_representation.then(|| "return=representation".to_owned());
+    let handling = prefer.handling.map(|handling| handling.as_preference().to_owned());
+    let rebase = read.rebased.is_some().then(|| "rebase=disjoint".to_owned());
+    let applied = representation.into_iter().chain(handling).chain(rebase);
     WriteOutcome::Success(WriteSuccess {
         preference_applied: join_preferences(applied),
         body: view.map_or(SuccessBody::NoContent, SuccessBody::Record),

@@ -14,6 +14,7 @@ for_each_vendor!(
     a_stale_change_of_another_field_is_applied_with_a_warning,
     a_stale_change_of_the_same_field_is_412_with_the_overlap,
     a_change_that_another_caller_has_made_is_not_repeated,
+    a_stale_change_to_what_is_there_already_is_a_rebase_that_sends_nothing,
     without_the_preference_a_stale_tag_is_412_as_ever,
     the_preference_changes_nothing_for_a_current_tag,
     a_rebase_from_an_unknown_state_is_412_with_that_reason,
@@ -47,6 +48,18 @@ async fn metric(env: &TestEnv, outcome: &str) -> usize {
     let name = format!("rebases_total{{outcome=\"{outcome}\",system=\"{}\"}} ", env.fixture.system);
     let text = env.get("/metrics").send().await.text;
     text.lines().find_map(|line| line.strip_prefix(&name)).expect("a series").parse().expect("a number")
+}
+
+async fn a_stale_change_to_what_is_there_already_is_a_rebase_that_sends_nothing(fixture: &'static VendorFixture) {
+    let env = TestEnv::start(fixture);
+    let stale = env.current_etag(fixture.key).await;
+    (fixture.external_touch)(&env.vendors, fixture.key);
+    let (onto, text) = (env.current_etag(fixture.key).await, env.vendor_value(fixture.key).unwrap());
+    let response = rebase(&env, &stale, &text).send().await;
+    response.assert_status(200);
+    assert_eq!((response.etag(), response.header("preference-applied")), (&*onto, Some("rebase=disjoint")));
+    assert_eq!(warning(&response)["onto"], onto);
+    assert_eq!(env.current_etag(fixture.key).await, onto);
 }
 
 async fn a_stale_change_of_another_field_is_applied_with_a_warning(fixture: &'static VendorFixture) {
