@@ -283,6 +283,8 @@ async fn a_queued_item_of_a_stored_batch_ends_with_its_operation() {
     let batch = wait_until_over(&env.second_client(), &path).await;
     assert_eq!((&batch["summary"]["ok"], &batch["summary"]["running"]), (&json!(2), &json!(0)), "{batch}");
     assert!(items(&batch).iter().all(|item| item["body"]["state"] == "applied"), "{batch}");
+    let is_replay = |item: &Value| item["headers"].get("idempotency-replayed").is_some();
+    assert!(!items(&batch).iter().any(is_replay), "each is its first: {batch}");
     assert_eq!(env.vendor_value(BLUEDOLPHIN.key).as_deref(), Some("one"));
 }
 

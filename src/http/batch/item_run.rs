@@ -39,7 +39,11 @@ enum ItemAttempt {
     /// The item has ended.
     Ended(ItemStep),
     /// Its write has this operation, whose end is open.
-    Running(OperationId),
+    Running {
+        operation: OperationId,
+        /// An earlier request has begun it.
+        is_replay: bool,
+    },
 }
 
 impl ItemRun {
@@ -50,7 +54,15 @@ impl ItemRun {
         }
         match self.begin(item, &route, &mut request).await {
             ItemAttempt::Ended(step) => step,
-            ItemAttempt::Running(operation) => self.respond_at_end(item, &route, &request, operation, false).await,
+            ItemAttempt::Running { operation, is_replay } => {
+                let mut step = self.respond_at_end(item, &route, &request, operation, false).await;
+                if let ItemStep::Responded(_, outcome) = &mut step
+                    && !is_replay
+                {
+                    outcome.set_own();
+                }
+                step
+            }
         }
     }
 
@@ -137,7 +149,7 @@ impl ItemRun {
             let step = match next_step(&facts) {
                 NextStep::Follow(operation) => {
                     release_slot(request);
-                    return ItemAttempt::Running(operation);
+                    return ItemAttempt::Running { operation, is_replay: outcome.is_replay() };
                 }
                 NextStep::WaitForQuota(wait) => {
                     self.pause(request, wait).await;

@@ -110,6 +110,11 @@ impl ItemOutcome {
         self.headers.contains_key(names::IDEMPOTENCY_REPLAYED)
     }
 
+    /// It is the item's own, although its key has replayed it.
+    pub(super) fn set_own(&mut self) {
+        self.headers.remove(names::IDEMPOTENCY_REPLAYED);
+    }
+
     /// Whether its problem is one of these.
     pub(super) fn is_one_of(&self, kinds: &[ProblemKind]) -> bool {
         self.problem.as_ref().is_some_and(|problem| kinds.contains(&problem.kind))

@@ -149,7 +149,7 @@ async fn wait_for_end(
     while Instant::now() + WAIT_POLL < until {
         tokio::time::sleep(WAIT_POLL).await;
         let batch = find(context, id).await?;
-        if batch.has_ended && !has_one_page {
+        if batch.has_ended && (batch.state.is_cancelled || !has_one_page) {
             return Ok(None);
         }
         if batch.has_ended {
