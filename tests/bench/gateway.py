@@ -23,17 +23,22 @@ class Gateway:
 
     def __init__(self, address, pid, sandbox_output):
         self.address, self.pid = address, pid
+        self.sandbox_output = sandbox_output
         self.vendors = vendors.addresses(sandbox_output)
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, binary, server="", systems=None, under=()):
-        """`systems` holds more configuration lines by system; `under` is a command that starts gateway and vendors."""
+    def running(cls, binary, server="", systems=None, under=(), beside=None):
+        """`systems` holds more configuration lines by system; `under` is a command that starts gateway and vendors. `beside`
+        is a gateway whose fake vendors this one uses too."""
         with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
             folder = pathlib.Path(name)
-            with (folder / "printed").open("w") as out:
-                stack.enter_context(run_until_exit([*under, binary, "sandbox", "--bind", "127.0.0.1:0"], out))
-            output = wait_for_text(folder / "printed", "/_sandbox/log")
+            if beside:
+                output = beside.sandbox_output
+            else:
+                with (folder / "printed").open("w") as out:
+                    stack.enter_context(run_until_exit([*under, binary, "sandbox", "--bind", "127.0.0.1:0"], out))
+                output = wait_for_text(folder / "printed", "/_sandbox/log")
             text = vendors.configuration(output, folder / "store.db", KEY, server)
             for system, lines in (systems or {}).items():
                 text = text.replace(f"[systems.{system}]", f"[systems.{system}]\n{lines}")

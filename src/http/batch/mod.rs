@@ -13,7 +13,6 @@
 //! - `pending_cause` finds what keeps an item from a response of its own.
 //! - `next_step` decides what an item of a stored batch does after an attempt.
 //! - `item_end` follows a write that has an operation to its end.
-//! - `time_slice` lets other requests run between the items.
 //! - `outcome` is the result of an item, and the summary of the batch.
 //! - `response` writes a batch's document, or a line for each item.
 //! - `stored` keeps an asynchronous batch in the journal and resumes it.
@@ -47,4 +46,3 @@ mod running;
 mod schedule;
 pub(in crate::http) mod stored;
 pub(in crate::http) mod stored_form;
-mod time_slice;

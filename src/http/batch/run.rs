@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actix_web::http::header::{ETAG, LOCATION};
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::context::{BatchContext, StopReason, not_begun_problem};
@@ -22,7 +22,6 @@ use super::item_step::ItemStep;
 use super::outcome::ItemOutcome;
 use super::request::{BatchItem, BatchRequest};
 use super::schedule::{NextItem, Schedule};
-use super::time_slice::TimeSlice;
 use crate::http::batch_registry::BatchMemory;
 use crate::http::item_request::{ItemRequest, segment};
 use crate::http::request_state::RequestState;
@@ -56,7 +55,6 @@ pub(in crate::http) struct Runner {
     pub(super) results: Vec<DependencyResult>,
     running: usize,
     steps: FuturesUnordered<LocalBoxFuture<'static, ItemStep>>,
-    slice: Rc<TimeSlice>,
     not_begun: Vec<usize>,
     /// No new item begins; those that had begun before are finished.
     only_resumes: bool,
@@ -88,7 +86,6 @@ impl Runner {
             results,
             running: 0,
             steps: FuturesUnordered::new(),
-            slice: TimeSlice::new(),
             not_begun: Vec::new(),
             only_resumes: false,
         }
@@ -191,8 +188,7 @@ impl Runner {
             if let Some(decided) = self.begin_items() {
                 return Some(decided);
             }
-            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.slice.next(&mut self.steps)).await
-            {
+            let step = if let Ok(Some(step)) = timeout_at(self.context.deadline, self.steps.next()).await {
                 step
             } else {
                 // Nothing runs, or nothing more may begin but what had begun before.
@@ -200,7 +196,7 @@ impl Runner {
                     self.take_not_begun();
                     continue;
                 }
-                self.slice.next(&mut self.steps).await?
+                self.steps.next().await?
             };
             if let Some(ended) = self.handle_step(step) {
                 return Some(ended);
@@ -240,7 +236,7 @@ impl Runner {
             stop: Rc::clone(&self.stop),
             begun,
         };
-        self.steps.push(Rc::clone(&self.slice).limit(run.run(item, route, request)).boxed_local());
+        self.steps.push(run.run(item, route, request).boxed_local());
     }
 
     fn handle_step(&mut self, step: ItemStep) -> Option<(usize, ItemOutcome)> {
@@ -285,7 +281,7 @@ impl Runner {
     /// Waits for the end of a queued write, at most until the batch's deadline.
     fn follow(&mut self, item: usize, operation: OperationId) {
         let followed = follow(Rc::clone(&self.context), item, operation);
-        self.steps.push(Rc::clone(&self.slice).limit(followed).boxed_local());
+        self.steps.push(followed.boxed_local());
     }
 
     /// Keeps what later items need of this one.
