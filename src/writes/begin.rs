@@ -8,7 +8,7 @@ use super::in_flight_write::InFlightWrite;
 use super::lease::{LeaseGuard, RecordLockBackoff};
 use super::outcome::AttemptExit;
 use super::plan::Planned;
-use super::problems::{begin_failed, write_in_progress};
+use super::problems::{begin_failed, shutting_down, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
 use super::write_task::WriteTask;
 use crate::journal::{BeginResult, Intent};
@@ -25,6 +25,9 @@ pub(super) struct Journaled<'t> {
 /// Stores the intent.
 pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptExit> {
     let Planned { task, lease, mut request, intent } = planned;
+    if !task.gate.begin() {
+        return Err(shutting_down().into());
+    }
     // From before the intent is stored: others can take it over from then on.
     request.request.permission = Some(task.services.permission_to_send(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
@@ -77,11 +80,11 @@ fn to_journal_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Intent {
         compared_etag,
         rebased_onto: write.rebased.as_ref().map(|rebased| rebased.onto.clone()),
         has_if_plan: write.has_if_plan,
-        paths: Arc::clone(&write.intent) as _,
+        paths: write.paths().into(),
         losses: write.losses.clone(),
         is_async: write.is_async,
         lease: write.lease.clone(),
         idempotency: if write.claims_plan { plan_claim(command, context) } else { idempotency_claim(command, context) },
-        recovery: Some(Arc::clone(&write.intent) as _),
+        recovery: write.to_json().map(Into::into),
     }
 }

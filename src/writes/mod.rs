@@ -36,6 +36,7 @@ mod record_queues;
 mod resend;
 mod resolve;
 mod schema_findings;
+mod send_gate;
 mod unknown_writes;
 mod verify_applied;
 mod write_services;

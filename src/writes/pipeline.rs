@@ -11,8 +11,9 @@ use super::plan::plan;
 use super::problems::{contended, restarts_exhausted};
 use super::schema_check::check_request;
 use super::send::send;
+use super::send_gate::SendGate;
 use super::write_services::WriteServices;
-use super::write_task::{Responder, SentOperation, WriteTask, build_response};
+use super::write_task::{Responder, WriteTask, build_response};
 use crate::metrics::RebaseOutcome;
 use crate::problem::{FailureEvent, Problem, ProblemKind};
 use crate::system::{CallerContext, System};
@@ -37,8 +38,6 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
     let mut restarts = 0;
     let mut has_fallen_back = false;
     loop {
-        // The operation of an earlier attempt has ended.
-        task.sent_operation.replace(None);
         // Attempts of this process for one record do not race each other.
         let may_race = task.is_if_match_any() || task.must_read.get();
         let queue_guard = match task.command.op.record().filter(|_| may_race) {
@@ -51,19 +50,29 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
             // The adapter now reports that the vendor does not compare: the next attempt is
             // guarded.
             Ok(outcome) if should_fall_back_to_guarded(task, &outcome) && !has_fallen_back => {
+                task.gate.retry();
                 has_fallen_back = true;
             }
             Ok(outcome) => match retryable_conflict(task, &outcome) {
-                Some(conflict) if conflicts.pause(services, system).await => {
+                Some(conflict) if pause_before_retry(task, &mut conflicts).await => {
                     task.must_read.set(conflict.kind == ProblemKind::PreconditionFailed);
                 }
                 Some(_) => return resolve_exhausted_conflict(task, outcome),
                 None => return Ok(outcome),
             },
-            Err(AttemptExit::Restart) if restarts < MAX_RESTARTS => restarts += 1,
+            Err(AttemptExit::Restart) if restarts < MAX_RESTARTS => {
+                task.gate.retry();
+                restarts += 1;
+            }
             Err(early) => return Err(early),
         }
     }
+}
+
+/// Waits for the next attempt; `false` = there is none. The operation of this one has ended.
+async fn pause_before_retry(task: &WriteTask<'_>, conflicts: &mut ConflictRetries) -> bool {
+    task.gate.retry();
+    conflicts.pause(task.services, task.system).await
 }
 
 /// Whether the vendor did nothing because it compares no versions in the record's collection, and
@@ -97,9 +106,9 @@ pub(super) async fn run(
     command: &WriteCommand,
     context: &CallerContext,
     responder: Responder,
-    sent_operation: &SentOperation,
+    gate: &SendGate,
 ) {
-    let task = WriteTask::new((services, system), command, context, sent_operation, Some(responder));
+    let task = WriteTask::new((services, system), command, context, gate, Some(responder));
     let (outcome, replayed) = match attempt_once_per_key(&task).await {
         Ok(outcome) => (outcome, false),
         Err(AttemptExit::Outcome(outcome)) => (*outcome, false),

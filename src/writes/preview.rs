@@ -5,7 +5,6 @@ mod calls;
 mod document;
 mod repetition;
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 pub use calls::PreviewCall;
@@ -16,10 +15,11 @@ use super::applied_rebase::AppliedRebase;
 use super::command::{WriteCommand, WriteOp};
 use super::idempotency::{find_repetition, key_not_claimed};
 use super::plan::{Draft, PlanTagInput, build_draft, max_ttl_ms};
-use super::problems::write_not_begun;
 use super::schema_check::check_request;
+use super::send_gate::SendGate;
 use super::write_services::WriteServices;
 use super::write_task::WriteTask;
+use crate::bounded::format_duration;
 use crate::metrics::PlanOutcome;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, FieldChange, PlanTag, RawJson, RecordId};
@@ -41,8 +41,8 @@ pub(crate) async fn preview(
     context: &CallerContext,
     plan_ttl: Duration,
 ) -> Result<Preview, Problem> {
-    let sent_operation = RefCell::new(None);
-    let task = WriteTask::new((services, system), command, context, &sent_operation, None);
+    let gate = SendGate::default();
+    let task = WriteTask::new((services, system), command, context, &gate, None);
     let keys = (&services.journal, &services.in_flight_keys);
     if let Some(repetition) = find_repetition(keys, system, command, context).await? {
         return repetition::preview(&task, repetition);
@@ -52,31 +52,23 @@ pub(crate) async fn preview(
     }
     check_request(&task).await?;
     check_guarantee(system, command)?;
-    let is_blocked = is_blocked(&task).await?;
+    let is_blocked = is_blocked(&task);
     let draft = build_draft(&task).await?;
     let ttl_ms = u64::try_from(plan_ttl.as_millis()).unwrap_or_default().min(max_ttl_ms(&task));
     let now_ms = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or_default();
     let expires_ms = now_ms.saturating_add(ttl_ms);
     let key = services.plan_key().await?;
-    let plan = PlanTag::issue(key, &plan_tag_input(&draft).digests(key, &task), expires_ms);
+    let Draft { based_on, planned, guarantee, .. } = &draft;
+    let input = PlanTagInput { based_on: based_on.as_deref(), planned: planned.as_ref(), guarantee: *guarantee };
+    let plan = PlanTag::issue(key, &input.digests(key, &task), expires_ms);
     services.metrics.plan(system.index, PlanOutcome::Made);
     Ok(build_preview(&task, draft, is_blocked, &plan, expires_ms))
 }
 
 /// Whether a queued or an unresolved write of the record runs, so that this one would be refused.
-async fn is_blocked(task: &WriteTask<'_>) -> Result<bool, Problem> {
-    let Some(id) = task.command.op.record() else { return Ok(false) };
-    let running = task.services.journal.blocking_write_on(task.system.name.as_str(), id.as_str()).await;
-    Ok(running.map_err(|error| write_not_begun(&error))?.is_some())
-}
-
-fn plan_tag_input(draft: &Draft) -> PlanTagInput<'_> {
-    PlanTagInput {
-        based_on: draft.based_on.as_deref(),
-        request: draft.planned.as_ref().map(|planned| &planned.request),
-        losses: draft.losses().iter().map(|loss| loss.name).collect(),
-        guarantee: draft.guarantee,
-    }
+fn is_blocked(task: &WriteTask<'_>) -> bool {
+    let running = |id: &RecordId| task.services.journal.blocking_write_on(task.system.name.as_str(), id.as_str());
+    task.command.op.record().is_some_and(|id| running(id).is_some())
 }
 
 impl Draft {
@@ -165,28 +157,5 @@ fn describe_completion(task: &WriteTask<'_>, draft: &Draft, is_queued: bool) -> 
         WriteOp::Create { .. } => "read the new record, unless the vendor's response holds it".to_owned(),
         WriteOp::Update { .. } if has_body(task, draft) => "read the record once, for the response".to_owned(),
         WriteOp::Update { .. } | WriteOp::Delete { .. } => "nothing: the vendor's response is the outcome".to_owned(),
-    }
-}
-
-/// A duration as the configuration writes it.
-fn format_duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    match ms {
-        _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
-        _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
-        _ if ms.is_multiple_of(1000) => format!("{}s", ms / 1000),
-        _ => format!("{ms}ms"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_written_as_in_the_configuration() {
-        for (ms, text) in [(600_000, "10m"), (90_000, "90s"), (7_200_000, "2h"), (1_500, "1500ms")] {
-            assert_eq!(format_duration(Duration::from_millis(ms)), text);
-        }
     }
 }

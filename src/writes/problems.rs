@@ -125,3 +125,13 @@ pub(super) fn write_not_begun(error: &JournalError) -> Problem {
                   sent to the vendor. Repeat the request later.";
     ProblemKind::Overloaded.with_detail(detail).retry_after(RUNNING_RETRY_AFTER).with_cause(error)
 }
+
+/// `overloaded`: nothing was sent.
+pub(super) fn overloaded(detail: &str) -> Problem {
+    ProblemKind::Overloaded.with_detail(detail).retry_after(BUSY_RETRY_AFTER)
+}
+
+/// `overloaded`, because the process stops.
+pub(super) fn shutting_down() -> Problem {
+    overloaded("The gateway is shutting down, so nothing was sent. Repeat the request.")
+}

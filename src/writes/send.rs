@@ -25,8 +25,9 @@ pub(super) struct Sent<'t> {
 pub(super) async fn send(journaled: Journaled<'_>) -> Sent<'_> {
     let Journaled { task, request, mut guard } = journaled;
     let write = &mut guard.write;
+    // After its deadline a request is not sent.
     if Instant::now() < task.context.deadline {
-        task.sent_operation.replace(Some(write.operation.clone()));
+        task.gate.send(&write.operation);
     }
     let prefer = &task.command.prefer;
     if prefer.respond_async && prefer.wait.is_none() {

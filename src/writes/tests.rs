@@ -2,7 +2,6 @@
 //! aborted there: the next process brings ledger and vendor into agreement, and no write happens
 //! twice.
 
-use std::cell::RefCell;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use super::plan::Planned;
 use super::probe::OutcomeProbe;
 use super::reconciler::run_reconciler;
 use super::resolve::Resolution;
+use super::send_gate::SendGate;
 use super::write_services::WriteServices;
 use super::write_task::WriteTask;
 use crate::catalog::Catalog;
@@ -154,8 +154,8 @@ async fn stop_and_recover(vendor: &matrix42::Vendor, op: WriteOp, stop: Stop, ti
         let journal = open_store(&file).await;
         let (state, _queue) = WriteServices::new(vec![Arc::clone(&system)], journal.clone(), Arc::clone(&metrics));
         let (responder, _response) = oneshot::channel();
-        let (command, context, sent) = (command(op), context(), RefCell::new(None));
-        let mut write = Box::pin(pipeline::run(&state, &system, &command, &context, responder, &sent));
+        let (command, context, gate) = (command(op), context(), SendGate::default());
+        let mut write = Box::pin(pipeline::run(&state, &system, &command, &context, responder, &gate));
         let has_ended = poll_times(write.as_mut(), times).await;
         match stop {
             Stop::Abort => drop(write),
@@ -264,8 +264,8 @@ async fn a_delete_that_no_longer_runs_in_the_store_is_not_sent_again() {
     let journal = open_store(&folder.path().join("store.db")).await;
     let (state, _queue) = WriteServices::new(vec![Arc::clone(&system)], journal.clone(), metrics);
     let id = RecordId::new(CLASS, KEY);
-    let (command, context, sent) = (command(WriteOp::Delete { id: id.clone() }), context(), RefCell::new(None));
-    let task = WriteTask::new((&state, &system), &command, &context, &sent, None);
+    let (command, context, gate) = (command(WriteOp::Delete { id: id.clone() }), context(), SendGate::default());
+    let task = WriteTask::new((&state, &system), &command, &context, &gate, None);
     let record = system.adapter.read(&task.session, &id).await.expect("a record");
     let planned = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
     let probe = OutcomeProbe { services: &state, system: &system, session: &task.session };
@@ -297,12 +297,12 @@ async fn a_write_that_was_stored_too_late_to_be_sent_is_not_sent_by_the_next_pro
         let (state_before, _queue) =
             WriteServices::new(vec![Arc::clone(&system)], journal.clone(), Arc::clone(&metrics));
         let id = RecordId::new(CLASS, KEY);
-        let (command, sent) = (command(WriteOp::Delete { id: id.clone() }), RefCell::new(None));
+        let (command, gate) = (command(WriteOp::Delete { id: id.clone() }), SendGate::default());
         let context = CallerContext { deadline: Instant::now() + left, ..context() };
         let session = VendorSession::new(&system, &context);
         let read = session.read_optional(&system, &id, Instant::now() + DEADLINE).await;
         let record = read.expect("read").expect("a record");
-        let task = WriteTask::new((&state_before, &system), &command, &context, &sent, None);
+        let task = WriteTask::new((&state_before, &system), &command, &context, &gate, None);
         let request = system.adapter.plan_delete(&id, Some(&record), None).expect("a plan");
         let intent = WriteIntent {
             etag_before: Some(system.etag_header(&id, &record)),

@@ -8,19 +8,17 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::command::WriteCommand;
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::intent::{ExpectedState, WriteIntent};
 use super::interim_outcome::save_interim_outcome;
 use super::outcome::{SuccessBody, WriteOutcome, WriteResponse, WriteSuccess};
 use super::schema_findings::SchemaFindings;
+use super::send_gate::SendGate;
 use super::write_services::WriteServices;
 use crate::journal::InterimResponse;
 use crate::record::{Action, OperationId, Precondition};
 use crate::system::{CallerContext, Guarantee, System, VendorSession};
 use crate::vendors::DataLoss;
-
-/// The operation whose vendor request may have been sent. The waiting caller shares it.
-pub(super) type SentOperation = RefCell<Option<OperationId>>;
 
 /// Delivers the response to the waiting caller.
 pub(super) type Responder = oneshot::Sender<WriteResponse>;
@@ -32,7 +30,7 @@ pub(super) struct WriteTask<'t> {
     pub command: &'t WriteCommand,
     pub context: &'t CallerContext,
     pub session: VendorSession<'t>,
-    pub sent_operation: &'t SentOperation,
+    pub gate: &'t SendGate,
     /// `None` once the caller has a response.
     pub responder: RefCell<Option<Responder>>,
     /// Whether the reconciler has the write, and will log how it ends.
@@ -49,7 +47,7 @@ impl<'t> WriteTask<'t> {
         (services, system): (&'t WriteServices, &'t System),
         command: &'t WriteCommand,
         context: &'t CallerContext,
-        sent_operation: &'t SentOperation,
+        gate: &'t SendGate,
         responder: Option<Responder>,
     ) -> Self {
         Self {
@@ -58,7 +56,7 @@ impl<'t> WriteTask<'t> {
             command,
             context,
             session: VendorSession::new(system, context),
-            sent_operation,
+            gate,
             responder: RefCell::new(responder),
             handed_off: Cell::new(false),
             must_read: Cell::new(false),
@@ -127,12 +125,11 @@ impl WriteTask<'_> {
         }
     }
 
-    /// Until when the caller waits for a write that continues.
-    pub(super) fn wait_deadline(&self, is_queued: bool) -> Instant {
+    /// Until when the caller waits for a queued write.
+    pub(super) fn queue_deadline(&self) -> Instant {
         match self.command.prefer.wait {
             Some(wait) => (self.context.received_at + wait).min(self.context.deadline),
-            None if is_queued || self.command.prefer.respond_async => Instant::now(),
-            None => self.context.deadline,
+            None => Instant::now(),
         }
     }
 
@@ -144,7 +141,7 @@ impl WriteTask<'_> {
 
     /// Responds 202 before the vendor has, because the caller requested it.
     pub(super) async fn respond_accepted(&self, write: &mut InFlightWrite) {
-        write.response = ResponseState::Accepted;
+        write.response = Some(InterimResponse::Accepted);
         let outcome = WriteOutcome::Success(accepted_success(write));
         if write.claims_key() {
             save_interim_outcome(&self.services.journal, write, InterimResponse::Accepted, &outcome).await;

@@ -142,6 +142,29 @@ async fn each_item_of_a_batch_counts_against_the_rate() {
 }
 
 #[actix_web::test]
+async fn a_batch_larger_than_the_burst_is_completed_by_repeating_it() {
+    let gateway = start(limits(5, 3, 0));
+    let before = gateway.record_count();
+    let create = |n: usize| {
+        json!({"method": "POST", "path": "/records/itsm",
+            "body": {"collection": MATRIX42.collection(), "fields": (MATRIX42.new_record)(&format!("text {n}"))}})
+    };
+    let batch = json!({"items": (0..12).map(create).collect::<Vec<_>>()});
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        let request = gateway.request(Method::POST, "/batch").header("Idempotency-Key", "\"larger\"").json(&batch);
+        let response = authorized(request, "limited").send().await;
+        if response.status == 200 {
+            assert_eq!(response.json()["summary"]["ok"], 12);
+            break;
+        }
+        assert!(Instant::now() < until, "{response:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(gateway.record_count(), before + 12);
+}
+
+#[actix_web::test]
 async fn a_batch_of_as_many_items_as_the_burst_is_allowed() {
     let gateway = start(limits(1, 4, 0));
     let get = json!({"method": "GET", "path": MATRIX42.path(MATRIX42.key)});

@@ -9,7 +9,7 @@ use futures_util::future::join;
 use records_gateway::sandbox::{CallKind, InjectedFault};
 use serde_json::json;
 
-use super::support::{MATRIX42, TestEnv};
+use super::support::{MATRIX42, PRETECTUM, TestEnv};
 
 #[actix_web::test]
 async fn an_unfinished_write_is_reported_unknown_before_shutdown() {
@@ -59,5 +59,52 @@ async fn shutdown_refuses_new_connections_and_finishes_running_writes() {
     let (response, finished) = join(running, stop).await;
     assert_eq!(response.assert_status(204).header("connection"), Some("close"));
     assert!(finished, "a write was left unfinished");
+    assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "the last write");
+}
+
+#[actix_web::test]
+async fn a_write_that_waits_when_the_stop_is_over_is_refused_and_never_sent() {
+    for accept in ["application/json", "application/x-ndjson"] {
+        let env = TestEnv::start_with(&PRETECTUM, |config| config.server("shutdown_timeout", "300ms"));
+        let stopping = env.start_second_gateway();
+        // Both records are found by one scan, and then wait for the one slot of their batch.
+        env.inject_once(CallKind::Update, InjectedFault::Hang);
+        let patch = |id: &str, key: &str| {
+            json!({"id": id, "method": "PATCH", "path": PRETECTUM.path(key), "headers": {"If-Match": "*"},
+                "body": {"fields": PRETECTUM.text_patch("perhaps")}})
+        };
+        let items = [patch("sent", PRETECTUM.key), patch("waits", PRETECTUM.other_key)];
+        let batch = stopping.client().request(Method::POST, "/batch").header("Accept", accept);
+        let stop = async {
+            env.wait_for_calls(CallKind::Update, 1).await;
+            stopping.stop().await
+        };
+        let (response, finished) = join(batch.json(&json!({"items": items, "concurrency": 1})).send(), stop).await;
+        assert!(!finished);
+        let text = response.text.clone();
+        for part in ["outcome-unknown", "/problems/overloaded", "shutting down", "\"unknown\":1", "\"failed\":1"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+        assert_eq!(env.call_count(CallKind::Update), 1, "{text}");
+    }
+}
+
+#[actix_web::test]
+async fn a_stop_responds_to_a_caller_that_waits_for_a_stored_batch() {
+    let env = TestEnv::start(&MATRIX42);
+    let stopping = env.start_second_gateway();
+    env.inject_once(CallKind::Update, InjectedFault::Hold);
+    let patch = json!({"method": "PATCH", "path": MATRIX42.path(MATRIX42.key), "headers": {"If-Match": "*"},
+        "body": {"fields": MATRIX42.text_patch("the last write")}});
+    let batch = stopping.client().request(Method::POST, "/batch").prefer("respond-async").prefer("wait=20");
+    let stop = async {
+        env.wait_for_calls(CallKind::Update, 1).await;
+        actix_web::rt::spawn(stopping.stop())
+    };
+    let (response, stopped) = join(batch.json(&json!({"items": [patch]})).send(), stop).await;
+    assert!(response.assert_status(202).header("location").is_some_and(|path| path.starts_with("/batches/")));
+    assert!(!stopped.is_finished(), "its write still runs");
+    env.faults().release();
+    assert!(stopped.await.unwrap(), "a write was left unfinished");
     assert_eq!(env.vendor_value(MATRIX42.key).unwrap(), "the last write");
 }

@@ -77,8 +77,12 @@ async fn handle(
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    let slot = context.item().and_then(|item| item.slot.as_ref());
-    let _loan = caller_quota::admit_item(context.state(), batch, slot).await?;
+    // What is only replayed asks nothing of a vendor, and must not use up what the others need.
+    let limited = context.item().filter(|item| !item.replays_only);
+    let _loan = match limited {
+        Some(item) => Some(caller_quota::admit_item(context.state(), batch, item.slot.as_ref()).await?),
+        None => None,
+    };
     if !may_begin() {
         return Ok(None);
     }

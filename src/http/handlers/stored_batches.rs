@@ -146,7 +146,8 @@ async fn wait_for_end(
 ) -> Result<Option<HttpResponse>, Problem> {
     let until = context.end_of_wait(wait.unwrap_or_default());
     let has_one_page = len <= context.api().batch_limits.max_items;
-    while Instant::now() + WAIT_POLL < until {
+    // A process that stops does not wait: the batch is there.
+    while Instant::now() + WAIT_POLL < until && !context.gateway().is_draining() {
         tokio::time::sleep(WAIT_POLL).await;
         let batch = find(context, id).await?;
         if batch.has_ended && (batch.state.is_cancelled || !has_one_page) {
