@@ -76,8 +76,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.parse::<u64>().ok()?.checked_mul(*milliseconds)?))
 }
 
-/// The same duration in the largest unit that divides it.
-fn format_duration(duration: Duration) -> String {
+/// A duration as the configuration writes it, in the largest unit that divides it.
+pub(crate) fn format_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let divides = |(_, unit): &&(&str, u64)| milliseconds > 0 && milliseconds.is_multiple_of(*unit);
     match UNITS.iter().rev().find(divides) {

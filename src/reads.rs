@@ -2,16 +2,11 @@
 
 mod filters;
 
-use std::time::Duration;
-
 use crate::journal::Journal;
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{ListCondition, OperationId, RecordId, VendorErrorKind, WarningCode, decode_cursor, encode_cursor};
 use crate::system::{CallerContext, RecentStates, RecordPage, RecordView, System, VendorSession};
 use crate::vendors::ListItem;
-
-/// How long a read waits for the store.
-const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Reads one record.
 pub(crate) async fn read(
@@ -25,9 +20,7 @@ pub(crate) async fn read(
         .read(system, id)
         .await
         .map_err(|fault| session.with_last_status(system.record_error_to_problem(id, &fault)))?;
-    // Without the store a read still succeeds; it then omits `pending_operation`.
-    let lookup = journal.blocking_write_on(system.name.as_str(), id.as_str());
-    let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).flatten();
+    let running = journal.blocking_write_on(system.name.as_str(), id.as_str());
     let view = system.to_view(id, &record, running.as_ref());
     remember(journal, recent_states, &view).await;
     Ok(view)
@@ -70,10 +63,10 @@ pub(crate) async fn list(
             session.with_last_status(system.collection_error_to_problem(&fault))
         }
     })?;
-    let ids: Vec<String> = page.items.iter().map(|item| item.id.as_str().to_owned()).collect();
-    let lookup = journal.blocking_writes_on(name, ids);
-    let running = tokio::time::timeout(STORE_TIMEOUT, lookup).await.ok().and_then(Result::ok).unwrap_or_default();
-    let to_view = |item: &ListItem| list_item_view(system, item, running.get(item.id.as_str()));
+    let to_view = |item: &ListItem| {
+        let running = journal.blocking_write_on(name, item.id.as_str());
+        list_item_view(system, item, running.as_ref())
+    };
     let items: Vec<RecordView> = page.items.iter().map(to_view).collect();
     for record in &items {
         remember(journal, recent_states, record).await;

@@ -4,8 +4,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
-
 use super::error::DbError;
 use super::model::IdempotencyClaim;
 use super::readers::Reader;
@@ -124,17 +122,16 @@ pub(super) async fn claimed_keys_with_prefix(
 }
 
 /// Those of these keys of a caller that are claimed, each with its operation. One prepared
-/// statement finds one key: no statement has to be made for a number of keys, and PostgreSQL gets
-/// them all in one round trip.
+/// statement finds one key: no statement has to be made for a number of keys.
 pub(super) async fn claimed_keys(
     reader: &Reader,
     caller: &str,
     keys: &[String],
     now_ms: i64,
 ) -> Result<HashMap<String, OperationId>, DbError> {
-    let select = async |key: &String| reader.select(SELECT_KEY, &key_params(caller, key, now_ms)).await;
-    let rows = try_join_all(keys.iter().map(select)).await?;
-    rows.into_iter().flatten().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
+    let params = keys.iter().map(|key| key_params(caller, key, now_ms).to_vec()).collect();
+    let rows = reader.select_each(SELECT_KEY, params).await?;
+    rows.into_iter().map(|mut row| Ok((row.text(0)?, row.operation(1)?))).collect()
 }
 
 /// The operation that has claimed a key of a caller.

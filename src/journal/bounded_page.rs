@@ -67,7 +67,7 @@ pub(super) async fn read_page<T>(
     source: &PageSource,
     request: &PageRequest,
     mut decode: impl FnMut(Row) -> Result<(i64, Option<T>), DbError>,
-) -> Result<Page<T, i64>, DbError> {
+) -> Result<Page<T>, DbError> {
     let statement = list_statement(source, request.order);
     let mut page = Page { items: Vec::new(), next: None };
     let (mut scanned, mut chunk) = (0, (request.limit + 1).min(MAX_CHUNK).min(MAX_SCANNED_ROWS));

@@ -74,12 +74,11 @@ impl NewVerdict {
 impl NewDetail {
     /// What a later verdict needs, kept while the operation is `unknown`: the columns key and
     /// recovery.
-    pub(super) fn open_columns(&self) -> (Option<&str>, Option<Vec<u8>>) {
-        if self.outcome.final_state() != OperationState::Unknown {
+    pub(super) fn open_columns(&self) -> (Option<&str>, Option<&[u8]>) {
+        if self.outcome.state != OperationState::Unknown {
             return (None, None);
         }
-        let recovery = self.running.intent.recovery.as_ref().and_then(|recovery| recovery.to_json());
-        (self.running.key.as_deref(), recovery.map(String::into_bytes))
+        (self.running.key.as_deref(), self.running.intent.recovery.as_deref().map(str::as_bytes))
     }
 
     /// The columns warnings, problem and observed.

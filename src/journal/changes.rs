@@ -120,7 +120,8 @@ pub(super) async fn read(
     let page = read_page(reader, &source(query), &request, |row| decode(row, query)).await?;
     let at_end = page.next.is_none();
     let next = page.next.unwrap_or(head.max(after));
-    // Looked at after the page: entries are deleted only after their cut is stored.
+    // Looked at after the page: entries are deleted only after their cut is stored. Who begins with
+    // the first event misses none that it has seen.
     if start != ChangeStart::First && after < max_seq(reader, "ledger_cut").await? {
         return Ok(ChangeRead::Expired(head));
     }

@@ -33,13 +33,13 @@ impl Database {
         match location {
             Location::Sqlite { path, temporary } => {
                 let file = SqliteFile::lock(path, *temporary)?;
-                file.prepare(shared.durability)?;
+                file.prepare(shared.durability).map_err(JournalError::cannot_open)?;
                 Ok(Self::Sqlite(Arc::new(file)))
             }
             Location::Postgres { url } => {
                 let server = PostgresServer::new(url)?;
                 let end = Instant::now() + retry_for;
-                retry_until(end, async || server.prepare().await).await??;
+                retry_until(end, async || server.prepare().await).await?;
                 Ok(Self::Postgres(Arc::new(server)))
             }
         }
@@ -73,7 +73,7 @@ pub(super) async fn retry_until<T>(
         match attempt().await {
             Ok(done) => return Ok(done),
             Err(error) if error.is_temporary() && Instant::now() + pause < end => sleep(pause).await,
-            Err(error) => return Err(JournalError::Open(error.to_string())),
+            Err(error) => return Err(JournalError::cannot_open(error)),
         }
     }
     Err(JournalError::Unavailable)

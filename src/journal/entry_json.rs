@@ -10,7 +10,7 @@
 use serde::Deserialize;
 
 use super::ledger::{Hash, LedgerCut, LedgerEntry, LedgerEvent, rfc3339};
-use super::model::{ChangedPaths, Intent, Outcome};
+use super::model::{Intent, Outcome};
 use super::verdict::Verdict;
 use crate::record::{Action, OperationId, OperationState, VendorRequestLog, sha256, write_json_string};
 
@@ -47,7 +47,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<EntryOutcome<'_>>, at: i64)
     json.list("losses", losses, |json, loss| write_json_string(json, loss));
     json.write_optional("model", intent.model.as_deref());
     json.plain("operation", intent.operation.as_str());
-    json.paths(&*intent.paths);
+    json.list("paths", &intent.paths, |json, path| write_json_string(json, path));
     if intent.has_if_plan {
         json.begin_member("plan").push_str("true");
     }
@@ -57,7 +57,7 @@ pub(super) fn encode(intent: &Intent, ending: Option<EntryOutcome<'_>>, at: i64)
     json.write_optional("record", revealed.or(intent.record.as_deref()));
     json.non_empty("request_id", &intent.request_id);
     if let Some(outcome) = outcome {
-        json.plain("state", outcome.final_state().as_str());
+        json.plain("state", outcome.state.as_str());
     }
     json.non_empty("system", &intent.system);
     json.text.push('}');
@@ -76,10 +76,10 @@ pub(super) fn encode_verdict(intent: &Intent, intent_seq: i64, verdict: &Verdict
     json.write_optional("etag_after", verdict.etag.as_deref());
     json.plain("event", LedgerEvent::Resolved.as_str());
     json.begin_member("intent").push_str(itoa::Buffer::new().format(intent_seq));
-    json.write_optional("note_hash", note_hash.as_deref());
     json.write_optional("model", intent.model.as_deref());
+    json.write_optional("note_hash", note_hash.as_deref());
     json.plain("operation", intent.operation.as_str());
-    json.paths(&*intent.paths);
+    json.list("paths", &intent.paths, |json, path| write_json_string(json, path));
     json.write_optional("precondition", intent.precondition.as_deref());
     json.write_optional("record", verdict.record.as_deref().or(intent.record.as_deref()));
     json.non_empty("request_id", &verdict.request_id);
@@ -138,21 +138,6 @@ impl CanonicalJson<'_> {
         self.write_optional(name, Some(value).filter(|value| !value.is_empty()));
     }
 
-    fn paths(&mut self, paths: &dyn ChangedPaths) {
-        let mut separator = '[';
-        paths.for_each(&mut |path| {
-            if separator == '[' {
-                self.begin_member("paths");
-            }
-            self.text.push(separator);
-            separator = ',';
-            write_json_string(self.text, path);
-        });
-        if separator == ',' {
-            self.text.push(']');
-        }
-    }
-
     fn list<T>(&mut self, name: &str, values: &[T], write: impl Fn(&mut String, &T)) {
         if values.is_empty() {
             return;
@@ -180,7 +165,7 @@ fn write_call(json: &mut String, call: &VendorRequestLog) {
 }
 
 /// A stored entry.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StoredEntry {
     pub(super) action: Option<Action>,
@@ -212,14 +197,10 @@ pub(super) struct StoredEntry {
     pub(super) record: Option<String>,
     #[serde(default)]
     pub(super) request_id: String,
-    #[serde(default = "running")]
+    #[serde(default)]
     pub(super) state: OperationState,
     #[serde(default)]
     pub(super) system: String,
-}
-
-fn running() -> OperationState {
-    OperationState::Running
 }
 
 impl StoredEntry {
@@ -234,6 +215,30 @@ impl StoredEntry {
             LedgerEvent::Intent | LedgerEvent::Outcome => self.intent,
             LedgerEvent::Resolved => self.intent.map(|intent| -intent),
             LedgerEvent::Cut => Some(0),
+        }
+    }
+
+    /// What the entry says of the write that it records.
+    pub(super) fn into_intent(self, operation: OperationId, action: Action) -> Intent {
+        Intent {
+            operation,
+            request_id: self.request_id.into(),
+            batch_item: self.batch_item.map(Into::into),
+            model: self.model.map(Into::into),
+            caller: self.caller.into(),
+            system: self.system.into(),
+            record: self.record.map(Into::into),
+            action,
+            precondition: self.precondition,
+            compared_etag: self.compared_etag,
+            rebased_onto: self.rebased_onto,
+            has_if_plan: self.plan,
+            paths: self.paths.into(),
+            losses: self.losses,
+            is_async: false,
+            lease: None,
+            idempotency: None,
+            recovery: None,
         }
     }
 
@@ -354,7 +359,7 @@ mod tests {
                 assert_eq!(read.state, outcome.map_or("running", |outcome| outcome.state.as_str()));
                 assert_eq!(read.problem, outcome.and_then(|outcome| outcome.problem_name.clone()));
                 assert_eq!(read.etag_after, outcome.and_then(|outcome| outcome.etag.clone()));
-                assert_eq!((read.paths, read.at.as_str()), (intent.paths.paths(), "1970-01-01T00:00:00.000Z"));
+                assert_eq!((read.paths, read.at.as_str()), (intent.paths.to_vec(), "1970-01-01T00:00:00.000Z"));
             }
         }
     }

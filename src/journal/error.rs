@@ -25,6 +25,13 @@ pub enum JournalError {
     Corrupt(String),
 }
 
+impl JournalError {
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(super) fn cannot_open(error: DbError) -> Self {
+        Self::Open(error.to_string())
+    }
+}
+
 impl From<DbError> for JournalError {
     fn from(error: DbError) -> Self {
         match error {

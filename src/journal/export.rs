@@ -86,7 +86,7 @@ struct HeadLine {
 /// # Errors
 /// Any [`LedgerFileError`] but `Foreign`; no file is left then.
 pub async fn export_ledger(url: &str, until: Timestamp, path: &Path) -> Result<ExportHead, LedgerFileError> {
-    let reader = open_reader(url).await?;
+    let reader = open_reader(url)?;
     // Only the gateway's user may read who changed what; and an earlier export is never replaced.
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written = write_entries(&reader, until, file).await;
@@ -140,7 +140,7 @@ pub async fn cut_ledger(
     until: Timestamp,
     path: &Path,
 ) -> Result<Option<(i64, String)>, LedgerFileError> {
-    let reader = open_reader(&settings.url).await?;
+    let reader = open_reader(&settings.url)?;
     let Some((seq, hash)) = check_export(&reader, until, path).await? else { return Ok(None) };
     drop(reader);
     let is_sqlite = settings.url.starts_with("sqlite:");

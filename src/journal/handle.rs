@@ -10,21 +10,19 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::blocking_index::BlockingIndex;
 use super::command::{Command, CommandResult, QueuedCommand};
-use super::error::{DbError, JournalError};
+use super::error::JournalError;
 use super::journal_thread::{self, OpenJournal};
 use super::model::{Durability, JournalMetrics, JournalSettings};
-use super::readers::{Reader, Readers};
+use super::readers::Reader;
 use super::shared::Shared;
 use super::store_url::Location;
 
 /// The most commands in the writer's queue.
 pub(super) const MAX_QUEUED: usize = 4096;
-/// The most concurrent reads, most of which wait for a connection.
-const MAX_READS: usize = 512;
 /// How often `close` checks whether everything is written.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -32,11 +30,9 @@ pub(super) struct JournalInner {
     pub(super) shared: Arc<Shared>,
     pub(super) location: Location,
     command_tx: mpsc::UnboundedSender<QueuedCommand>,
-    runtime: tokio::runtime::Handle,
-    readers: Arc<Readers>,
-    read_permits: Arc<Semaphore>,
+    pub(super) reader: Reader,
     /// Whether the journal's thread has ended.
-    ended: watch::Receiver<bool>,
+    pub(super) ended: watch::Receiver<bool>,
 }
 
 /// The journal. It is cheap to clone and usable from any thread. When the last clone is dropped,
@@ -101,10 +97,8 @@ impl Journal {
                 let _ = ended_tx.send(true);
             })
             .map_err(|error| JournalError::Open(error.to_string()))?;
-        let OpenJournal { runtime, readers } =
-            started.await.map_err(|_| JournalError::Open("its thread ended".into()))??;
-        let read_permits = Arc::new(Semaphore::new(MAX_READS));
-        let inner = JournalInner { shared, location, command_tx, runtime, readers, read_permits, ended };
+        let OpenJournal { reader } = started.await.map_err(|_| JournalError::Open("its thread ended".into()))??;
+        let inner = JournalInner { shared, location, command_tx, reader, ended };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -141,22 +135,12 @@ impl Journal {
         self.inner.shared.durability
     }
 
-    /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every
-    /// second; with SQLite [`ping`](Self::ping) makes it write.
-    #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        self.inner.shared.healthy.load(Ordering::Acquire) && !*self.inner.ended.borrow()
-    }
-
     /// Checks that the database can be read and written now.
     ///
     /// # Errors
     /// `Unavailable`.
     pub async fn ping(&self) -> Result<(), JournalError> {
-        self.read(
-            |reader| async move { reader.select("SELECT max(version) FROM schema_version", &[]).await.map(drop) },
-        )
-        .await?;
+        self.inner.reader.select("SELECT max(version) FROM schema_version", &[]).await?;
         self.submit(Command::CheckWritable).await.map(|_| ())
     }
 
@@ -232,19 +216,6 @@ impl Journal {
         }
         // Without a writer nothing is remembered any more.
         let _ = self.inner.command_tx.send(QueuedCommand::new(command, None));
-    }
-
-    /// Runs a query on the journal's runtime; it may run twice.
-    async fn read<T, Q, F>(&self, query: Q) -> Result<T, JournalError>
-    where
-        T: Send + 'static,
-        Q: Fn(Arc<Reader>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, DbError>> + Send + 'static,
-    {
-        let Ok(_permit) = Arc::clone(&self.inner.read_permits).try_acquire_owned() else {
-            return Err(JournalError::Unavailable);
-        };
-        Ok(self.inner.readers.run(&self.inner.runtime, query).await?)
     }
 }
 

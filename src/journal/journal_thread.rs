@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedReceiver, WeakUnboundedSender};
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
@@ -13,7 +13,7 @@ use super::command::QueuedCommand;
 use super::database::Database;
 use super::error::{DbError, JournalError};
 use super::operations::blocking_writes_of_others;
-use super::readers::Readers;
+use super::readers::{ReadSource, Reader};
 use super::shared::Shared;
 use super::store_url::Location;
 use super::writer::Writer;
@@ -35,8 +35,7 @@ pub(super) struct ThreadArgs {
 
 /// What the handles get when the journal is open.
 pub(super) struct OpenJournal {
-    pub(super) runtime: Handle,
-    pub(super) readers: Arc<Readers>,
+    pub(super) reader: Reader,
 }
 
 /// Runs the journal until all handles are dropped or `stop` is notified.
@@ -56,15 +55,15 @@ pub(super) fn run(setup: ThreadArgs, started: oneshot::Sender<Result<OpenJournal
     runtime.block_on(async {
         match open(setup).await {
             Err(error) => drop(started.send(Err(error))),
-            Ok((shared, database, readers, mut writer)) => {
-                let handles = OpenJournal { runtime: Handle::current(), readers: Arc::clone(&readers) };
+            Ok((shared, database, reader, mut writer)) => {
+                let handles = OpenJournal { reader: reader.clone() };
                 if started.send(Ok(handles)).is_ok() {
                     tokio::select! {
                         () = writer.run() => {}
                         () = shared.stop.notified() => {}
                     }
                 }
-                readers.close();
+                reader.close();
                 writer.close();
                 if let Database::Sqlite(file) = &database {
                     file.remove_if_temporary();
@@ -75,42 +74,40 @@ pub(super) fn run(setup: ThreadArgs, started: oneshot::Sender<Result<OpenJournal
     runtime.shutdown_background();
 }
 
-async fn open(setup: ThreadArgs) -> Result<(Arc<Shared>, Database, Arc<Readers>, Writer), JournalError> {
+async fn open(setup: ThreadArgs) -> Result<(Arc<Shared>, Database, Reader, Writer), JournalError> {
     let ThreadArgs { shared, location, command_rx, command_tx, retry_for } = setup;
     let database = Database::open(&location, &shared, retry_for).await?;
     let writer = Writer::open(Arc::clone(&shared), database.clone(), command_rx, command_tx, retry_for).await?;
-    let failed = |error: DbError| JournalError::Open(error.to_string());
-    let readers = match &database {
-        Database::Sqlite(file) => Arc::new(Readers::sqlite(Arc::clone(file), Arc::clone(&shared)).map_err(failed)?),
+    let source = match &database {
+        Database::Sqlite(file) => {
+            ReadSource::sqlite(Arc::clone(file), Arc::clone(&shared)).map_err(JournalError::cannot_open)?
+        }
         Database::Postgres(server) => {
-            let readers = Arc::new(Readers::postgres(Arc::clone(server)));
+            let source = ReadSource::postgres(Arc::clone(server));
+            // Reads of callers never use up what this one needs.
+            let reader = Reader::new(source.clone());
             // The first time now: the first read must know what runs.
-            look_at_others(&shared, &readers).await.map_err(failed)?;
-            tokio::spawn(follow_others(Arc::clone(&shared), Arc::clone(&readers)));
-            readers
+            look_at_others(&shared, &reader).await.map_err(JournalError::cannot_open)?;
+            tokio::spawn(follow_others(Arc::clone(&shared), reader));
+            source
         }
     };
-    Ok((shared, database, readers, writer))
+    Ok((shared, database, Reader::new(source), writer))
 }
 
 /// Keeps the blocking writes of other replicas in memory, so that reads of records need no query.
-async fn follow_others(shared: Arc<Shared>, readers: Arc<Readers>) {
+async fn follow_others(shared: Arc<Shared>, reader: Reader) {
     let mut ticks = interval(FOLLOW_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // While the server is away, the last snapshot stands; the writer reports the failure.
-        let _ = look_at_others(&shared, &readers).await;
+        let _ = look_at_others(&shared, &reader).await;
     }
 }
 
-async fn look_at_others(shared: &Shared, readers: &Arc<Readers>) -> Result<(), DbError> {
-    let query = |reader: Arc<super::readers::Reader>| {
-        let instance = shared.instance.clone();
-        async move { blocking_writes_of_others(&reader, &instance).await }
-    };
-    shared.blocking.replace_others(readers.run_async(&query).await?);
-    let head = readers.run_async(&|reader| async move { changes::head(&reader).await }).await?;
-    shared.advance_head(head);
+async fn look_at_others(shared: &Shared, reader: &Reader) -> Result<(), DbError> {
+    shared.blocking.replace_others(blocking_writes_of_others(reader, &shared.instance).await?);
+    shared.advance_head(changes::head(reader).await?);
     Ok(())
 }

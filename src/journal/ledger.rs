@@ -13,10 +13,11 @@ pub(super) const GENESIS: Hash = [0; 32];
 pub(super) type Hash = [u8; 32];
 
 /// Whether an entry precedes the vendor call or follows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LedgerEvent {
     /// The write is about to be sent.
+    #[default]
     Intent,
     /// The write has ended.
     Outcome,

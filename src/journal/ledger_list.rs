@@ -14,7 +14,7 @@ use super::time_search::ranges_of_time;
 use crate::record::OperationId;
 
 /// A page of entries.
-pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page<LedgerEntry, i64>, DbError> {
+pub(super) async fn entries(reader: &Reader, query: &LedgerQuery) -> Result<Page<LedgerEntry>, DbError> {
     if query.systems.is_empty() || query.limit == 0 {
         return Ok(Page { items: Vec::new(), next: None });
     }

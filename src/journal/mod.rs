@@ -71,8 +71,8 @@ pub use export::{ExportHead, LedgerFileError, cut_ledger, export_ledger};
 pub use handle::Journal;
 pub use ledger::{LedgerCut, LedgerEntry, LedgerEvent};
 pub use model::{
-    BeginResult, ChangedPaths, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
-    JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, RecoveryPayload, UnknownWrites,
+    BeginResult, Durability, IdempotencyClaim, IdempotencyState, Intent, InterimResponse, JournalMetrics,
+    JournalSettings, Lease, LeaseResult, OrphanedOperation, Outcome, UnknownWrites,
 };
 pub use ownership::MAX_CONNECT_TIMEOUT;
 pub use query::{LedgerQuery, OperationQuery, Page, SortOrder};

@@ -158,40 +158,6 @@ pub enum IdempotencyState {
     Mismatch,
 }
 
-/// What reconciling needs after a crash.
-pub trait RecoveryPayload: std::fmt::Debug + Send + Sync {
-    /// The payload as JSON; `None` if it has no JSON form.
-    fn to_json(&self) -> Option<String>;
-}
-
-/// A payload that was read from the store.
-impl RecoveryPayload for String {
-    fn to_json(&self) -> Option<String> {
-        Some(self.clone())
-    }
-}
-
-/// The JSON Pointers that a write changes. They become text when the ledger entry is written.
-pub trait ChangedPaths: std::fmt::Debug + Send + Sync {
-    /// Calls `visit` with each JSON Pointer.
-    fn for_each(&self, visit: &mut dyn FnMut(&str));
-
-    /// All JSON Pointers.
-    fn paths(&self) -> Vec<String> {
-        let mut paths = Vec::new();
-        self.for_each(&mut |path| paths.push(path.to_owned()));
-        paths
-    }
-}
-
-impl ChangedPaths for Vec<String> {
-    fn for_each(&self, visit: &mut dyn FnMut(&str)) {
-        for path in self {
-            visit(path);
-        }
-    }
-}
-
 /// A write that is about to be sent to a vendor.
 #[derive(Clone, Debug)]
 pub struct Intent {
@@ -220,8 +186,8 @@ pub struct Intent {
     pub rebased_onto: Option<String>,
     /// Whether the write was compared with a plan.
     pub has_if_plan: bool,
-    /// What changes, without values.
-    pub paths: Arc<dyn ChangedPaths>,
+    /// What changes, without values: JSON Pointers.
+    pub paths: Arc<[String]>,
     /// The names of the accepted losses.
     pub losses: Vec<String>,
     /// Whether the write is queued: other writes of the record are refused, and reads name it.
@@ -231,8 +197,8 @@ pub struct Intent {
     pub lease: Option<Lease>,
     /// The idempotency key, if the caller sent one.
     pub idempotency: Option<IdempotencyClaim>,
-    /// What reconciling needs after a crash; dropped when the operation is finished.
-    pub recovery: Option<Arc<dyn RecoveryPayload>>,
+    /// What reconciling needs after a crash, as JSON; dropped when the operation is finished.
+    pub recovery: Option<Arc<str>>,
 }
 
 /// The result of [`Journal::begin`](super::Journal::begin). Only `Started` permits the caller to
@@ -256,7 +222,7 @@ pub enum BeginResult {
 pub struct Outcome {
     /// The operation that ended.
     pub operation: OperationId,
-    /// The final state; `Running` counts as `Unknown`.
+    /// The state in which it ends, which is never `Running`.
     pub state: OperationState,
     /// The record's id if the write revealed it; `None` keeps the intent's.
     pub record: Option<String>,
@@ -303,14 +269,6 @@ impl Outcome {
     pub(super) fn not_sent(operation: &OperationId) -> Self {
         let problem_name = Some(ProblemKind::Overloaded.as_str().to_owned());
         Self { problem_name, ..Self::without_effect(operation, OperationState::NotApplied) }
-    }
-
-    /// The state in which the operation ends.
-    pub(super) fn final_state(&self) -> OperationState {
-        match self.state {
-            OperationState::Running => OperationState::Unknown,
-            state => state,
-        }
     }
 
     /// Whether the outcome holds what a ledger entry does not.

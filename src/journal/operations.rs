@@ -45,7 +45,7 @@ pub(super) async fn operations(
     reader: &Reader,
     query: &OperationQuery,
     cutoff_ms: i64,
-) -> Result<Page<Operation, i64>, DbError> {
+) -> Result<Page<Operation>, DbError> {
     if query.systems.is_empty() || query.limit == 0 {
         return Ok(Page { items: Vec::new(), next: None });
     }
@@ -193,14 +193,6 @@ fn decode(mut row: Row) -> Result<(i64, Operation), DbError> {
         note,
     };
     Ok((row.int(0)?, operation))
-}
-
-/// The state of an idempotency key's row, and what else is read of operations.
-pub(super) async fn count_running(reader: &Reader, owner: Option<String>) -> Result<i64, DbError> {
-    let owner = owner.unwrap_or_default();
-    let statement = "SELECT count(*) FROM running WHERE ?1 = '' OR owner = ?1";
-    let rows = reader.select(statement, &[SqlValue::Text(owner)]).await?;
-    rows.into_iter().next().map_or(Ok(0), |mut row| row.int(0))
 }
 
 /// Finds the writes of each system whose outcome is not known: what is reconciled (of this instance

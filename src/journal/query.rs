@@ -68,10 +68,10 @@ pub struct LedgerQuery {
 
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page<T, C> {
+pub struct Page<T> {
     /// At most `limit` items. A page may be empty although a next one exists, because one call
     /// reads a bounded number of rows.
     pub items: Vec<T>,
     /// Where the next page begins; `None` = this is the last page.
-    pub next: Option<C>,
+    pub next: Option<i64>,
 }

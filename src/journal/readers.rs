@@ -1,12 +1,14 @@
-//! Connections for reads, beside the writer's one.
+//! Reads of the database, beside the writer's connection.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
+use futures_util::future::try_join_all;
 use rusqlite::{Connection, params_from_iter};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
@@ -15,166 +17,193 @@ use super::error::DbError;
 use super::postgres::PostgresServer;
 use super::shared::Shared;
 use super::sql::{Row, SqlValue};
-use super::sqlite::SqliteFile;
+use super::sqlite::{SqliteFile, connect_reader};
 
+/// The most reads at once, most of which wait for a connection.
+const MAX_READS: usize = 512;
 /// The longest a read of PostgreSQL may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How many connections reads of PostgreSQL use.
 const POSTGRES_CONNECTIONS: usize = 4;
 
-/// A connection to PostgreSQL, once one is needed.
-type OpenReader = tokio::sync::Mutex<Option<Arc<Reader>>>;
+/// What is read with. It is cheap to clone.
+#[derive(Clone)]
+pub(super) struct Reader {
+    runtime: Handle,
+    permits: Arc<Semaphore>,
+    source: ReadSource,
+}
 
-/// One connection. The statements of reads are the same on both databases.
-pub(super) enum Reader {
-    Sqlite(Mutex<Connection>),
-    Postgres(Client),
+/// The connections to the database.
+#[derive(Clone)]
+pub(super) enum ReadSource {
+    Sqlite(Arc<SqliteReads>),
+    Postgres(Arc<PostgresReads>),
 }
 
 impl Reader {
-    /// Executes a query whose parameters are `?1`, `?2` and so on. PostgreSQL plans it again each
-    /// time, in the one round trip that it takes.
+    /// Reads on the runtime of the caller.
+    pub(super) fn new(source: ReadSource) -> Self {
+        Self { runtime: Handle::current(), permits: Arc::new(Semaphore::new(MAX_READS)), source }
+    }
+
+    /// Executes a query whose parameters are `?1`, `?2` and so on.
     pub(super) async fn select(&self, statement: &str, params: &[SqlValue]) -> Result<Vec<Row>, DbError> {
-        match self {
-            Self::Sqlite(connection) => {
-                let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut statement = connection.prepare_cached(statement)?;
-                let columns = statement.column_count();
-                let mut rows = statement.query(params_from_iter(params))?;
-                let mut found = Vec::new();
-                while let Some(row) = rows.next()? {
-                    found.push(Row::from_sqlite(row, columns)?);
-                }
-                Ok(found)
+        self.select_each(statement, vec![params.to_vec()]).await
+    }
+
+    /// Executes it once with each of these parameters, and returns all rows.
+    pub(super) async fn select_each(&self, statement: &str, params: Vec<Vec<SqlValue>>) -> Result<Vec<Row>, DbError> {
+        let Ok(_permit) = self.permits.try_acquire() else { return Err(DbError::Other("too many reads".into())) };
+        let statement = statement.to_owned();
+        let task = match &self.source {
+            ReadSource::Sqlite(reads) => {
+                let reads = Arc::clone(reads);
+                self.runtime.spawn_blocking(move || reads.select_each(&statement, &params))
             }
-            Self::Postgres(client) => {
-                let params: Vec<(&(dyn ToSql + Sync), Type)> =
-                    params.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect();
-                let rows = client.query_typed(&statement.replace('?', "$"), &params).await?;
-                rows.iter().map(Row::from_postgres).collect()
+            ReadSource::Postgres(reads) => {
+                let reads = Arc::clone(reads);
+                self.runtime.spawn(async move { reads.select_each(&statement, &params).await })
             }
+        };
+        task.await.map_err(|_| has_ended())?
+    }
+
+    /// Closes what is idle and refuses later reads.
+    pub(super) fn close(&self) {
+        if let ReadSource::Sqlite(reads) = &self.source {
+            reads.lock().take();
         }
     }
-
-    /// Whether the server is gone. A new connection may find it.
-    fn is_closed(&self) -> bool {
-        matches!(self, Self::Postgres(client) if client.is_closed())
-    }
 }
 
-/// The idle connections to a file. A reader in use shares the file's lock.
-pub(super) struct SqlitePool {
-    file: Arc<SqliteFile>,
-    idle: Vec<Arc<Reader>>,
+fn has_ended() -> DbError {
+    DbError::Other("the journal has ended".into())
 }
 
-/// All of them.
-pub(super) enum Readers {
-    /// Reads block a thread each; `None` = no more reads.
-    Sqlite { shared: Arc<Shared>, pool: Mutex<Option<SqlitePool>> },
-    /// Reads are spread over the connections: a long one delays a part of the others only.
-    Postgres { server: Arc<PostgresServer>, turn: AtomicUsize, connections: [OpenReader; POSTGRES_CONNECTIONS] },
-}
-
-impl Readers {
+impl ReadSource {
     /// One connection is opened now: on a full disk none could be opened later.
     pub(super) fn sqlite(file: Arc<SqliteFile>, shared: Arc<Shared>) -> Result<Self, DbError> {
-        let idle = vec![Arc::new(Reader::Sqlite(Mutex::new(file.connect_reader()?)))];
-        Ok(Self::Sqlite { shared, pool: Mutex::new(Some(SqlitePool { file, idle })) })
+        let (path, idle) = (file.path().to_owned(), vec![connect_reader(file.path())?]);
+        let pool = SqlitePool { file: Some(file), idle };
+        Ok(Self::Sqlite(Arc::new(SqliteReads { path, shared: Some(shared), pool: Mutex::new(Some(pool)) })))
+    }
+
+    /// A file that another process may have locked.
+    pub(super) fn foreign_file(path: PathBuf) -> Result<Self, DbError> {
+        let pool = SqlitePool { file: None, idle: vec![connect_reader(&path)?] };
+        Ok(Self::Sqlite(Arc::new(SqliteReads { path, shared: None, pool: Mutex::new(Some(pool)) })))
     }
 
     pub(super) fn postgres(server: Arc<PostgresServer>) -> Self {
-        Self::Postgres { server, turn: AtomicUsize::new(0), connections: Default::default() }
+        let connections = Default::default();
+        Self::Postgres(Arc::new(PostgresReads { server, turn: AtomicUsize::new(0), connections }))
+    }
+}
+
+/// Reads of a file block a thread each.
+pub(super) struct SqliteReads {
+    path: PathBuf,
+    /// The journal that writes the file.
+    shared: Option<Arc<Shared>>,
+    /// `None` = no more reads.
+    pool: Mutex<Option<SqlitePool>>,
+}
+
+/// The idle connections to a file. A connection in use shares the file's lock.
+struct SqlitePool {
+    file: Option<Arc<SqliteFile>>,
+    idle: Vec<Connection>,
+}
+
+impl SqliteReads {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<SqlitePool>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a query on the journal's runtime.
-    pub(super) async fn run<T, Q, F>(self: &Arc<Self>, runtime: &Handle, query: Q) -> Result<T, DbError>
-    where
-        T: Send + 'static,
-        Q: Fn(Arc<Reader>) -> F + Send + Sync + 'static,
-        F: Future<Output = Result<T, DbError>> + Send + 'static,
-    {
-        let readers = Arc::clone(self);
-        let ended = || DbError::Other("the journal has ended".into());
-        let task = match &**self {
-            Self::Sqlite { .. } => runtime.spawn_blocking(move || readers.run_blocking(&query)),
-            Self::Postgres { .. } => runtime.spawn(async move { readers.run_async(&query).await }),
-        };
-        task.await.map_err(|_| ended())?
-    }
-
-    fn run_blocking<T, Q, F>(&self, query: &Q) -> Result<T, DbError>
-    where
-        Q: Fn(Arc<Reader>) -> F,
-        F: Future<Output = Result<T, DbError>>,
-    {
-        let ended = || DbError::Other("the journal has ended".into());
-        let Self::Sqlite { shared, pool } = self else { return Err(ended()) };
-        let lock = || pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let (file, kept) = {
-            let mut pool = lock();
-            let pool = pool.as_mut().ok_or_else(ended)?;
-            (Arc::clone(&pool.file), pool.idle.pop())
+    fn select_each(&self, statement: &str, params: &[Vec<SqlValue>]) -> Result<Vec<Row>, DbError> {
+        let (_file, kept) = {
+            let mut pool = self.lock();
+            let pool = pool.as_mut().ok_or_else(has_ended)?;
+            (pool.file.clone(), pool.idle.pop())
         };
         // SQLite writes no file while a connection is open that found the file read-only, so one
         // that was opened while the writer fails is not kept.
-        let keep = kept.is_some() || shared.healthy.load(Ordering::Acquire);
-        let reader = match kept {
-            Some(reader) => reader,
-            None => Arc::new(Reader::Sqlite(Mutex::new(file.connect_reader()?))),
+        let is_writable = self.shared.as_ref().is_none_or(|shared| shared.healthy.load(Ordering::Acquire));
+        let keep = kept.is_some() || is_writable;
+        let connection = match kept {
+            Some(connection) => connection,
+            None => connect_reader(&self.path)?,
         };
-        // A read of SQLite never waits for a wake-up.
-        let result = query(Arc::clone(&reader)).now_or_never().unwrap_or_else(|| Err(ended()));
-        if keep && let Some(pool) = &mut *lock() {
-            pool.idle.push(reader);
+        let result = select_each(&connection, statement, params);
+        if keep && let Some(pool) = &mut *self.lock() {
+            pool.idle.push(connection);
         }
         result
     }
+}
 
-    /// Runs a query on PostgreSQL; again if the connection was lost.
-    pub(super) async fn run_async<T, Q, F>(&self, query: &Q) -> Result<T, DbError>
-    where
-        Q: Fn(Arc<Reader>) -> F,
-        F: Future<Output = Result<T, DbError>>,
-    {
-        let attempt = async || {
-            let reader = self.current().await?;
-            let result = query(Arc::clone(&reader)).await;
-            Ok::<_, DbError>((result, reader.is_closed()))
-        };
+fn select_each(connection: &Connection, statement: &str, params: &[Vec<SqlValue>]) -> Result<Vec<Row>, DbError> {
+    let mut statement = connection.prepare_cached(statement)?;
+    let columns = statement.column_count();
+    let mut found = Vec::new();
+    for params in params {
+        let mut rows = statement.query(params_from_iter(params))?;
+        while let Some(row) = rows.next()? {
+            found.push(Row::from_sqlite(row, columns)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Reads of PostgreSQL are spread over the connections: a long one delays a part of the others
+/// only.
+pub(super) struct PostgresReads {
+    server: Arc<PostgresServer>,
+    turn: AtomicUsize,
+    connections: [OpenConnection; POSTGRES_CONNECTIONS],
+}
+
+/// A connection to PostgreSQL, once one is needed.
+type OpenConnection = tokio::sync::Mutex<Option<Arc<Client>>>;
+
+impl PostgresReads {
+    /// Again if the connection was lost.
+    async fn select_each(&self, statement: &str, params: &[Vec<SqlValue>]) -> Result<Vec<Row>, DbError> {
+        let statement = statement.replace('?', "$");
         let timed = async {
             let mut attempts = 0;
             loop {
                 attempts += 1;
-                match attempt().await? {
-                    // All of them may be from before the server restarted.
-                    (Err(_), true) if attempts <= POSTGRES_CONNECTIONS => {}
-                    (result, _) => return result,
+                let client = self.current().await?;
+                // All are sent before the first response comes: they take one round trip.
+                let selected = try_join_all(params.iter().map(|params| select(&client, &statement, params))).await;
+                match selected {
+                    // All connections may be from before the server restarted.
+                    Err(_) if client.is_closed() && attempts <= POSTGRES_CONNECTIONS => {}
+                    selected => return Ok(selected?.into_iter().flatten().collect()),
                 }
             }
         };
         timeout(READ_TIMEOUT, timed).await.unwrap_or_else(|_| Err(DbError::Io(std::io::ErrorKind::TimedOut.into())))
     }
 
-    async fn current(&self) -> Result<Arc<Reader>, DbError> {
-        let not_a_server = || DbError::Other("not a server".into());
-        let Self::Postgres { server, turn, connections } = self else { return Err(not_a_server()) };
-        let turn = turn.fetch_add(1, Ordering::Relaxed) % POSTGRES_CONNECTIONS;
-        let current = connections.get(turn).ok_or_else(not_a_server)?;
-        let mut current = current.lock().await;
-        if let Some(reader) = current.as_ref().filter(|reader| !reader.is_closed()) {
-            return Ok(Arc::clone(reader));
+    async fn current(&self) -> Result<Arc<Client>, DbError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % POSTGRES_CONNECTIONS;
+        let mut current = self.connections.get(turn).ok_or_else(has_ended)?.lock().await;
+        if let Some(client) = current.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(Arc::clone(client));
         }
-        let reader = Arc::new(Reader::Postgres(server.connect_reader().await?));
-        *current = Some(Arc::clone(&reader));
-        Ok(reader)
+        let client = Arc::new(self.server.connect_reader().await?);
+        *current = Some(Arc::clone(&client));
+        Ok(client)
     }
+}
 
-    /// Closes what is idle and refuses later reads.
-    pub(super) fn close(&self) {
-        if let Self::Sqlite { pool, .. } = self {
-            pool.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
-    }
+/// PostgreSQL plans the query again each time, in the one round trip that it takes.
+async fn select(client: &Client, statement: &str, params: &[SqlValue]) -> Result<Vec<Row>, DbError> {
+    let params: Vec<(&(dyn ToSql + Sync), Type)> =
+        params.iter().map(|value| (value as &(dyn ToSql + Sync), value.postgres_type())).collect();
+    let rows = client.query_typed(statement, &params).await?;
+    rows.iter().map(Row::from_postgres).collect()
 }

@@ -59,40 +59,13 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
     // If the ledger has been tampered with, the operation is still reconciled.
     let entry = row.opt_text(12)?.and_then(|json| StoredEntry::parse(&json));
     let entry = entry.filter(|entry| entry.operation.as_ref() == Some(&operation));
-    let (request_id, batch_item, model, precondition, compared_etag, rebased_onto, has_if_plan, paths, losses) = entry
-        .map(|entry| {
-            (
-                entry.request_id,
-                entry.batch_item,
-                entry.model,
-                entry.precondition,
-                entry.compared_etag,
-                entry.rebased_onto,
-                entry.plan,
-                entry.paths,
-                entry.losses,
-            )
-        })
-        .unwrap_or_default();
     let intent = Intent {
-        operation: operation.clone(),
-        request_id: request_id.into(),
-        batch_item: batch_item.map(Into::into),
-        model: model.map(Into::into),
         caller: row.text(6)?.into(),
         system: row.text(3)?.into(),
         record: row.opt_text(4)?.map(Into::into),
-        action: parse_action(&row.text(5)?)?,
-        precondition,
-        compared_etag,
-        rebased_onto,
-        has_if_plan,
-        paths: Arc::new(paths),
-        losses,
         is_async: row.int(7)? != 0,
-        lease: None,
-        idempotency: None,
-        recovery: recovery.clone().map(|json| Arc::new(json) as _),
+        recovery: recovery.as_deref().map(Into::into),
+        ..entry.unwrap_or_default().into_intent(operation.clone(), parse_action(&row.text(5)?)?)
     };
     let is_unresolved = response == Some(InterimResponse::Unknown) || first_adopted_ms != 0;
     let running =
@@ -104,27 +77,10 @@ pub(super) fn stored_operation(row: &mut Row) -> Result<StoredOperation, DbError
 /// A row of [`SELECT_VERDICT_TARGET`]; `None` = the outcome of the operation is not kept any more.
 pub(super) fn verdict_target(row: &mut Row) -> Result<Option<VerdictTarget>, DbError> {
     let corrupt = || DbError::Corrupt("an operation's ledger entry cannot be read".into());
-    let entry = StoredEntry::parse(&row.text(2)?).ok_or_else(corrupt)?;
-    let intent = Intent {
-        operation: entry.operation.ok_or_else(corrupt)?,
-        request_id: entry.request_id.into(),
-        batch_item: entry.batch_item.map(Into::into),
-        model: entry.model.map(Into::into),
-        caller: entry.caller.into(),
-        system: entry.system.into(),
-        record: entry.record.map(Into::into),
-        action: entry.action.ok_or_else(corrupt)?,
-        precondition: entry.precondition,
-        compared_etag: entry.compared_etag,
-        rebased_onto: entry.rebased_onto,
-        has_if_plan: entry.plan,
-        paths: Arc::new(entry.paths),
-        losses: entry.losses,
-        is_async: false,
-        lease: None,
-        idempotency: None,
-        recovery: None,
-    };
+    let mut entry = StoredEntry::parse(&row.text(2)?).ok_or_else(corrupt)?;
+    let operation = entry.operation.take().ok_or_else(corrupt)?;
+    let action = entry.action.ok_or_else(corrupt)?;
+    let intent = entry.into_intent(operation, action);
     let (seq, key) = (row.int(0)?, row.opt_text(3)?.map(Into::into));
     let running = RunningOperation { intent: Arc::new(intent), seq, key, is_unresolved: true };
     let ended = match (row.opt_text(4)?, row.opt_text(5)?) {

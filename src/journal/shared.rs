@@ -43,7 +43,8 @@ pub(super) struct KeyTtl {
 }
 
 impl KeyTtl {
-    /// Of an intent that was read from the store it is not known whether its batch is stored.
+    /// Of an intent that was read from the store it is not known whether its batch is stored: the
+    /// key of any item is then kept for the longer time.
     pub(super) fn of(self, intent: &Intent) -> i64 {
         let claim = intent.idempotency.as_ref();
         self.of_item(claim.map_or(intent.batch_item.is_some(), |claim| claim.is_of_stored_batch))

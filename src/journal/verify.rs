@@ -1,6 +1,6 @@
 //! Verifies that the ledger is the chain that was written.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -8,9 +8,8 @@ use super::entry_json::StoredEntry;
 use super::error::{DbError, JournalError};
 use super::ledger::{GENESIS, Hash, chain_hash, rfc3339};
 use super::postgres::PostgresServer;
-use super::readers::Reader;
+use super::readers::{ReadSource, Reader};
 use super::sql::{Row, SqlValue, operation_uuid, replace_nul};
-use super::sqlite;
 use super::store_url::Location;
 
 /// How many entries are in memory at once.
@@ -82,19 +81,17 @@ impl VerifyReport {
 /// # Errors
 /// `Open`, `Unavailable`. A broken chain is not an error; the report has it.
 pub async fn verify_ledger(url: &str, head: Option<&str>) -> Result<VerifyReport, JournalError> {
-    let reader = open_reader(url).await?;
-    run(&reader, head).await.map_err(|error| JournalError::Open(error.to_string()))
+    let reader = open_reader(url)?;
+    run(&reader, head).await.map_err(JournalError::cannot_open)
 }
 
-/// A connection that only reads, beside a gateway that may run.
-pub(super) async fn open_reader(url: &str) -> Result<Reader, JournalError> {
-    let failed = |error: DbError| JournalError::Open(error.to_string());
-    Ok(match Location::parse(url)? {
-        Location::Sqlite { path, .. } => Reader::Sqlite(Mutex::new(sqlite::connect_reader(&path).map_err(failed)?)),
-        Location::Postgres { url } => {
-            Reader::Postgres(PostgresServer::new(&url)?.connect_reader().await.map_err(failed)?)
-        }
-    })
+/// Reads beside a gateway that may run.
+pub(super) fn open_reader(url: &str) -> Result<Reader, JournalError> {
+    let source = match Location::parse(url)? {
+        Location::Sqlite { path, .. } => ReadSource::foreign_file(path).map_err(JournalError::cannot_open)?,
+        Location::Postgres { url } => ReadSource::postgres(Arc::new(PostgresServer::new(&url)?)),
+    };
+    Ok(Reader::new(source))
 }
 
 /// Verifies the whole chain; `expected` is a hash that must be in it.

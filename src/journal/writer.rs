@@ -95,7 +95,7 @@ impl Writer {
         })
     }
 
-    /// Works until every [`Journal`](super::Journal) is dropped.
+    /// Works until every [`Journal`](super::Journal) is dropped, unless its thread stops it before.
     pub(super) async fn run(&mut self) {
         let mut heartbeat = interval(HEARTBEAT_INTERVAL);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -286,7 +286,7 @@ impl Writer {
             }
             // The outcome of a retry may be in the database already; another replica's is not it.
             Command::Finish(outcome) => {
-                let is_stored = is_retry && state.ended.get(&outcome.operation) == Some(&outcome.final_state());
+                let is_stored = is_retry && state.ended.get(&outcome.operation) == Some(&outcome.state);
                 return CommandResult::Finished(state.finish(outcome, key_ttl, changes) || is_stored);
             }
             Command::CancelUnclaimed(operation) => {
@@ -357,7 +357,7 @@ impl Writer {
 
     /// Another outcome is the final one. If it is a wrong verdict, the operation gets a warning.
     fn compare_with_verdict(&self, outcome: &Outcome) {
-        let found = outcome.final_state();
+        let found = outcome.state;
         if found != OperationState::Unknown
             && let Some(command_tx) = self.command_tx.upgrade()
         {

@@ -128,6 +128,7 @@ impl WriterState {
         if self.live_lease(&key).is_some() {
             return LeaseResult::Held;
         }
+        // A write that the vendor compares, or one that has outlived its lease.
         if let Some(first) = self.records.get(&key).and_then(|running| running.first()) {
             return LeaseResult::Running(first.id.clone());
         }
@@ -293,10 +294,10 @@ impl WriterState {
             self.set_key_progress(key_id, &outcome.operation, progress, changes);
         }
         self.append(intent, Some(EntryOutcome { intent_seq: running.seq, outcome }), changes);
-        let event = change_type(LedgerEvent::Outcome, intent.action, outcome.final_state());
+        let event = change_type(LedgerEvent::Outcome, intent.action, outcome.state);
         changes.feed.extend(event.map(|event| (Arc::clone(&intent.system), event)));
         changes.ended.push(running.seq);
-        if outcome.final_state() != OperationState::Applied || outcome.has_details() {
+        if outcome.state != OperationState::Applied || outcome.has_details() {
             changes.details.push(NewDetail {
                 running: running.clone(),
                 finished_ms: self.head.at,
@@ -304,7 +305,7 @@ impl WriterState {
             });
         }
         if let Some(target) = self.verdict_targets.get_mut(&outcome.operation) {
-            target.ended = Some(EndedOperation { state: outcome.final_state(), has_verdict: false, warnings: None });
+            target.ended = Some(EndedOperation { state: outcome.state, has_verdict: false, warnings: None });
         }
         true
     }

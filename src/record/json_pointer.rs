@@ -15,15 +15,9 @@ pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
 /// The pointer to a path below `fields`.
 #[must_use]
 pub fn fields_pointer(path: &[String]) -> String {
-    let mut pointer = String::with_capacity(64);
-    write_fields_pointer(&mut pointer, path.iter().map(String::as_str));
+    let mut pointer = "/fields".to_owned();
+    path.iter().for_each(|name| write_pointer(&mut pointer, name));
     pointer
-}
-
-/// Appends the pointer to a path below `fields`.
-pub fn write_fields_pointer<'n>(pointer: &mut String, names: impl IntoIterator<Item = &'n str>) {
-    pointer.push_str("/fields");
-    names.into_iter().for_each(|name| write_pointer(pointer, name));
 }
 
 /// Whether a pointer is `ancestor` or points to something below it.

@@ -40,9 +40,7 @@ pub use id::{Key, RecordId, SystemName};
 pub use json_equal::{is_whole_number, values_equal};
 pub use json_error::JsonError;
 pub use json_parse::parse_strict;
-pub use json_pointer::{
-    fields_member, fields_pointer, json_pointer, pointer_is_within, pointers_overlap, write_fields_pointer,
-};
+pub use json_pointer::{fields_member, fields_pointer, json_pointer, pointer_is_within, pointers_overlap};
 pub use json_write::{JsonObjectWriter, write_json, write_json_string};
 pub use list_condition::ListCondition;
 pub use nearest::nearest_name;

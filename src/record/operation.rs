@@ -82,10 +82,11 @@ impl fmt::Display for OperationId {
 }
 
 /// The state of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OperationState {
     /// Begun, without an outcome yet.
+    #[default]
     Running,
     /// The vendor confirmed the write, or a read shows its effect.
     Applied,

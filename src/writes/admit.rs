@@ -35,7 +35,7 @@ pub(super) async fn admit<'t>(task: &'t WriteTask<'t>) -> Result<Admitted<'t>, A
     let WriteTask { services, system, command, context, .. } = *task;
     let is_native = check_guarantee(system, command)?;
     let Some(id) = command.op.record() else { return Ok(Admitted { task, lease: None }) };
-    ensure_not_blocked(&services.journal, system, id).await?;
+    ensure_not_blocked(&services.journal, system, id)?;
     let lease = if is_native { None } else { Some(acquire_lease(&services.journal, system, id, context).await?) };
     Ok(Admitted { task, lease })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::in_flight_write::InFlightWrite;
-use crate::journal::{ChangedPaths as _, Journal, LedgerEntry, LedgerEvent, LedgerQuery};
+use crate::journal::{Journal, LedgerEntry, LedgerEvent, LedgerQuery};
 use crate::record::{Action, ObservedState, OperationId, OperationState, RecordId, pointers_overlap};
 use crate::system::System;
 
@@ -133,7 +133,8 @@ struct ConcurrentSearch<'s> {
     version_is_sequence: bool,
     /// Whether this write's own entry was found.
     passed_own_intent: bool,
-    /// Others whose values the record may show.
+    /// Others whose values the record may show: they are not known to have ended without effect, or
+    /// before this one.
     unresolved: HashSet<OperationId>,
     /// Others that began after this one.
     later: HashSet<OperationId>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
 use super::interim_outcome::save_interim_outcome;
 use super::outcome::WriteOutcome;
@@ -63,7 +63,7 @@ async fn on_success(
         return updated_id
             .map_or(Resolution::Applied.into(), |id| read_update_response(task.system, write, id, response));
     }
-    let until = task.wait_deadline(is_queued);
+    let until = task.queue_deadline();
     if until <= Instant::now() {
         return Resolution::Open.into();
     }
@@ -135,17 +135,17 @@ async fn await_resolution(task: &WriteTask<'_>, write: &mut InFlightWrite, until
 async fn hand_off(task: &WriteTask<'_>, mut guard: ReconcileOnDrop<'_>, accepted_by_vendor: bool) -> WriteOutcome {
     let write = &mut guard.write;
     let outcome = if accepted_by_vendor || task.command.prefer.respond_async {
-        write.response = ResponseState::Accepted;
+        write.response = Some(InterimResponse::Accepted);
         WriteOutcome::Success(accepted_success(write))
     } else {
         outcome_unknown(task.system, &write.operation).into()
     };
     let journal = &task.services.journal;
     match write.response {
-        ResponseState::Accepted if write.claims_key() => {
+        Some(InterimResponse::Accepted) if write.claims_key() => {
             save_interim_outcome(journal, write, InterimResponse::Accepted, &outcome).await;
         }
-        ResponseState::Accepted => {}
+        Some(InterimResponse::Accepted) => {}
         _ => {
             write.blocks_record = true;
             save_interim_outcome(journal, write, InterimResponse::Unknown, &outcome).await;

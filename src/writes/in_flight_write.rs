@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::active_probes::ProbeControl;
 use super::intent::{WriteIntent, time_since};
 use super::outcome::SuccessBody;
-use crate::journal::Lease;
+use crate::journal::{InterimResponse, Lease};
 use crate::record::{RecordId, VendorError, VendorRequestLog};
 use crate::system::{Guarantee, SystemPolicy};
 
@@ -30,8 +30,9 @@ pub(super) struct InFlightWrite {
     pub calls: Vec<VendorRequestLog>,
     /// The lease it holds.
     pub lease: Option<Lease>,
-    /// What its caller got so far.
-    pub response: ResponseState,
+    /// What its caller got so far. With `outcome-unknown` it is counted as a write with an unknown
+    /// outcome until it is resolved.
+    pub response: Option<InterimResponse>,
     /// Whether the store keeps other writers from the record until it ends, because its response
     /// was lost or because it was adopted. An asynchronous write (`is_async`) keeps them away
     /// without it.
@@ -51,18 +52,6 @@ pub(super) struct InFlightWrite {
     pub first_adopted_ms: Option<i64>,
 }
 
-/// The response that the caller of an unfinished write got.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ResponseState {
-    /// None yet.
-    #[default]
-    None,
-    /// 202, which is also what its key replays.
-    Accepted,
-    /// `outcome-unknown`; counted as a write with an unknown outcome until it is resolved.
-    Unknown,
-}
-
 impl From<WriteIntent> for InFlightWrite {
     fn from(intent: WriteIntent) -> Self {
         Self {
@@ -71,7 +60,7 @@ impl From<WriteIntent> for InFlightWrite {
             ambiguous_error: None,
             calls: Vec::new(),
             lease: None,
-            response: ResponseState::None,
+            response: None,
             blocks_record: false,
             lost_at: None,
             recorded: false,
@@ -122,7 +111,7 @@ impl InFlightWrite {
         let is_representation = self.prefer.return_representation && matches!(body, SuccessBody::Record(_));
         let representation = is_representation.then(|| "return=representation".to_owned());
         // A caller that already has a response did not wait for the end of the write.
-        let has_waited = self.is_async && self.response == ResponseState::None;
+        let has_waited = self.is_async && self.response.is_none();
         let wait = self.prefer.wait.filter(|_| has_waited).map(|wait| format!("wait={}", wait.as_secs()));
         let rebase = self.rebased.is_some().then(|| "rebase=disjoint".to_owned());
         join_preferences(representation.into_iter().chain(wait).chain(handling).chain(rebase))

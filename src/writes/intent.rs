@@ -9,17 +9,15 @@ use serde_json::{Map, Value};
 use super::applied_rebase::AppliedRebase;
 use super::command::Prefer;
 use super::stored_request::StoredRequest;
-use crate::journal::{ChangedPaths, RecoveryPayload};
 use crate::record::{
-    Action, FieldChange, OperationId, RawJson, RawObject, RecordId, Warning, WarningCode, fields_pointer,
-    write_fields_pointer,
+    Action, FieldChange, OperationId, RawJson, RawObject, RecordId, Warning, WarningCode, fields_pointer, json_pointer,
 };
 use crate::system::Guarantee;
 use crate::transport::VendorRequestKind;
 use crate::vendors::{Completion, PlannedRequest};
 
 /// What a write is to do, and what reconciling it needs. It never changes once the operation has
-/// begun: the store shares it and serializes it only when it persists a running operation.
+/// begun.
 #[derive(Debug, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that a later process needs")]
 pub(super) struct WriteIntent {
@@ -162,41 +160,26 @@ impl StoredFieldChange {
     }
 }
 
-impl RecoveryPayload for WriteIntent {
-    fn to_json(&self) -> Option<String> {
+impl WriteIntent {
+    /// The intent as it is stored; `None` if it has no JSON form.
+    pub(super) fn to_json(&self) -> Option<String> {
         // Room for the values of a usual record.
         let mut json = Vec::with_capacity(4096);
         serde_json::to_writer(&mut json, self).ok()?;
         String::from_utf8(json).ok()
     }
-}
 
-impl ChangedPaths for WriteIntent {
-    fn for_each(&self, visit: &mut dyn FnMut(&str)) {
-        let mut text = String::with_capacity(64);
-        let mut visit_path = |names: &mut dyn Iterator<Item = &str>| {
-            text.clear();
-            write_fields_pointer(&mut text, names);
-            visit(&text);
-        };
+    /// The JSON Pointers of what it changes.
+    pub(super) fn paths(&self) -> Vec<String> {
+        let member = |name: &str| json_pointer("/fields", &[name]);
         match &self.expected {
-            ExpectedState::Values(changes) => {
-                for change in changes {
-                    visit_path(&mut change.path.iter().map(String::as_str));
-                }
-            }
-            ExpectedState::Members(members) => members.names().for_each(|name| visit_path(&mut std::iter::once(name))),
-            ExpectedState::Deleted => {}
-            ExpectedState::Created { fields, .. } => {
-                for name in fields.keys() {
-                    visit_path(&mut std::iter::once(name.as_str()));
-                }
-            }
+            ExpectedState::Values(changes) => changes.iter().map(|change| fields_pointer(&change.path)).collect(),
+            ExpectedState::Members(members) => members.names().map(member).collect(),
+            ExpectedState::Deleted => Vec::new(),
+            ExpectedState::Created { fields, .. } => fields.keys().map(|name| member(name)).collect(),
         }
     }
-}
 
-impl WriteIntent {
     /// Whether the store has a key for it from its beginning on, that of its caller or its plan.
     pub(super) fn claims_key(&self) -> bool {
         self.has_idempotency_key || self.claims_plan

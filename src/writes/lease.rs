@@ -81,7 +81,7 @@ impl<'w> RecordLockBackoff<'w> {
     /// Rejects at once while a blocking write runs; pauses, deadline permitting, while another
     /// write is sent.
     pub(super) async fn wait(&mut self, running: Option<&OperationId>) -> Result<(), Problem> {
-        ensure_not_blocked(self.journal, self.system, self.id).await?;
+        ensure_not_blocked(self.journal, self.system, self.id)?;
         if Instant::now() + self.pause >= self.context.deadline {
             return Err(write_in_progress(self.system, running));
         }
@@ -93,8 +93,9 @@ impl<'w> RecordLockBackoff<'w> {
 
 /// Rejects with 409 while a blocking write (queued or unresolved) of the record runs (contract
 /// 4.4).
-pub(super) async fn ensure_not_blocked(journal: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
-    let running =
-        journal.blocking_write_on(system.name.as_str(), id.as_str()).await.map_err(|error| write_not_begun(&error))?;
-    running.map_or(Ok(()), |operation| Err(write_in_progress(system, Some(&operation))))
+pub(super) fn ensure_not_blocked(journal: &Journal, system: &System, id: &RecordId) -> Result<(), Problem> {
+    match journal.blocking_write_on(system.name.as_str(), id.as_str()) {
+        Some(operation) => Err(write_in_progress(system, Some(&operation))),
+        None => Ok(()),
+    }
 }

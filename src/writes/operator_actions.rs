@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::active_probes::{ActiveProbeGuard, WakeResult};
 use super::command::Operator;
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::intent::WriteIntent;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
 use super::probe::{OutcomeProbe, PROBE_TIMEOUT};
@@ -15,7 +15,7 @@ use super::reconciler::resolve_and_verify;
 use super::record_outcome::late_verdict;
 use super::write_services::{MIN_AGE_TO_RESOLVE, WriteServices};
 use super::write_task::accepted_success;
-use crate::journal::{JournalError, Verdict, VerdictResult};
+use crate::journal::{InterimResponse, JournalError, Verdict, VerdictResult};
 use crate::record::{Action, Operation, OperationId, OperationState};
 use crate::system::{System, VendorSession};
 use crate::transport::trace::TraceContext;
@@ -84,7 +84,8 @@ async fn run_probe(
     _guard: ActiveProbeGuard,
 ) {
     // Others may have written the record since the write has ended: it is never sent again.
-    let mut write = InFlightWrite { response: ResponseState::Unknown, has_ended_elsewhere: true, ..intent.into() };
+    let mut write =
+        InFlightWrite { response: Some(InterimResponse::Unknown), has_ended_elsewhere: true, ..intent.into() };
     let trace = TraceContext::new_root();
     let session = VendorSession::to_reconcile(&system, &trace, Instant::now() + PROBE_TIMEOUT);
     let probe = OutcomeProbe { services: &services, system: &system, session: &session };
@@ -143,7 +144,7 @@ fn replay_of_applied(intent: WriteIntent) -> Option<String> {
     let guarantee = (intent.action != Action::Create).then_some(intent.guarantee);
     let operation = Some(intent.operation.clone());
     let outcome = WriteOutcome::Success(if intent.is_async {
-        accepted_success(&InFlightWrite { response: ResponseState::Accepted, ..intent.into() })
+        accepted_success(&InFlightWrite { response: Some(InterimResponse::Accepted), ..intent.into() })
     } else {
         WriteSuccess { body: SuccessBody::NoContent, operation, guarantee, etag: None, preference_applied: None }
     });

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::active_probes::ActiveProbeGuard;
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::intent::WriteIntent;
 use super::outcome::WriteOutcome;
 use super::probe::{Finding, OutcomeProbe, PROBE_TIMEOUT};
@@ -104,11 +104,11 @@ async fn adopt_one(services: &WriteServices, orphan: journal::OrphanedOperation)
         services.metrics.operations_running(system.index, 1);
     }
     let response = match orphan.response {
-        Some(InterimResponse::Accepted) => ResponseState::Accepted,
         // The caller of a queued write has most likely got its 202. With a key, the store knows
         // every 202 before the caller does.
-        None if intent.is_async && !intent.claims_key() => ResponseState::Accepted,
-        Some(InterimResponse::Unknown) | None => ResponseState::Unknown,
+        None if intent.is_async && !intent.claims_key() => Some(InterimResponse::Accepted),
+        None => Some(InterimResponse::Unknown),
+        some => some,
     };
     let first_adopted_ms = Some(orphan.first_adopted_ms);
     // The journal keeps other writers from the record of an adopted write.
@@ -168,7 +168,7 @@ async fn reconcile(services: Arc<WriteServices>, mut write: InFlightWrite) {
         WriteOutcome::Problem(problem) if problem.kind.is_operator_issue() => {
             log_failure(&problem, &write.operation, Some(&write), &calls);
         }
-        _ if write.response == ResponseState::Unknown => {
+        _ if write.response == Some(InterimResponse::Unknown) => {
             tracing::info!(operation = %write.operation, system = %system.name, state, "write resolved");
         }
         _ => {}

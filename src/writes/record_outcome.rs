@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::Operator;
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::intent::ExpectedState;
 use super::not_applied_problem::not_applied_problem;
 use super::outcome::{SuccessBody, WriteOutcome, WriteSuccess};
@@ -14,7 +14,7 @@ use super::problems::{contended, outcome_stays_unknown, outcome_unknown};
 use super::resolve::Resolution;
 use super::write_services::WriteServices;
 use super::write_task::accepted_success;
-use crate::journal::{self, Verdict};
+use crate::journal::{self, InterimResponse, Verdict};
 use crate::metrics::{PlanOutcome, RebaseOutcome};
 use crate::problem::{Problem, ProblemKind};
 use crate::record::{Action, ObservedState, OperationState, Warning};
@@ -32,7 +32,7 @@ pub(super) async fn record_outcome(
     finding: Finding,
 ) -> WriteOutcome {
     let result = build_result(services, system, write, finding).await;
-    let changes_unknown = result.state == OperationState::Unknown || write.response == ResponseState::Unknown;
+    let changes_unknown = result.state == OperationState::Unknown || write.response == Some(InterimResponse::Unknown);
     update_metrics(services, system, write, result.state);
     let (stored, outcome) = to_stored_outcome(system, write, result);
     let finishing = services.journal.finish(stored);
@@ -231,7 +231,7 @@ fn stored_replay(write: &InFlightWrite, outcome: &WriteOutcome) -> Option<String
         return None;
     }
     let replayed = match outcome {
-        _ if write.response == ResponseState::Accepted => &WriteOutcome::Success(accepted_success(write)),
+        _ if write.response == Some(InterimResponse::Accepted) => &WriteOutcome::Success(accepted_success(write)),
         WriteOutcome::Success(_) => outcome,
         WriteOutcome::Problem(problem) => {
             let status = problem.kind.spec().status;

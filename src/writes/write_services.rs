@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::active_probes::ActiveProbes;
 use super::idempotency::InFlightKeys;
-use super::in_flight_write::{InFlightWrite, ResponseState};
+use super::in_flight_write::InFlightWrite;
 use super::problems::write_not_begun;
 use super::record_queues::RecordQueues;
-use crate::journal::Journal;
+use crate::journal::{InterimResponse, Journal};
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reads;
@@ -145,8 +145,8 @@ impl WriteServices {
 
     /// Hands a write over to the reconciler. It counts as unknown unless its caller has a 202.
     pub(super) fn enqueue_reconcile(&self, mut write: InFlightWrite) {
-        if write.response != ResponseState::Accepted {
-            write.response = ResponseState::Unknown;
+        if write.response != Some(InterimResponse::Accepted) {
+            write.response = Some(InterimResponse::Unknown);
             if let Some(system) = self.system(&write.system) {
                 self.metrics.unknown_writes_reconciling(system.index, 1);
                 self.unknown_writes_changed.notify_one();
@@ -162,7 +162,7 @@ impl WriteServices {
         if ended_unknown {
             self.metrics.unknown_writes_ended(system.index, 1);
         }
-        if write.response == ResponseState::Unknown {
+        if write.response == Some(InterimResponse::Unknown) {
             self.metrics.unknown_writes_reconciling(system.index, -1);
         }
     }

@@ -3,15 +3,8 @@
 use serde_json::json;
 
 use super::test_api::{TestApi, admin_request, patch_request, request_of};
-use crate::journal::{ChangedPaths, Intent};
+use crate::journal::Intent;
 use crate::record::{Action, OperationId};
-
-#[derive(Debug)]
-struct NoPaths;
-
-impl ChangedPaths for NoPaths {
-    fn for_each(&self, _: &mut dyn FnMut(&str)) {}
-}
 
 /// Begins an operation that stays running.
 async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
@@ -29,7 +22,7 @@ async fn begin_operation(api: &TestApi, system: &str) -> OperationId {
         compared_etag: None,
         rebased_onto: None,
         has_if_plan: false,
-        paths: std::sync::Arc::new(NoPaths),
+        paths: [].into(),
         losses: Vec::new(),
         is_async: true,
         lease: None,

@@ -1,7 +1,6 @@
 //! Asynchronous batches.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::Journal;
 use crate::journal::batches::{self, BatchKey, BatchRow};
@@ -61,12 +60,8 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn batch_rows(&self, id: &str, from: i64, limit: usize) -> Result<Vec<BatchRow>, JournalError> {
-        let (id, limit): (Arc<str>, _) = (id.into(), i64::try_from(limit).unwrap_or(i64::MAX));
-        self.read(move |reader| {
-            let id = Arc::clone(&id);
-            async move { batches::rows(&reader, id, from, limit).await }
-        })
-        .await
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        Ok(batches::rows(&self.inner.reader, id.into(), from, limit).await?)
     }
 
     /// How many items of a batch have each status.
@@ -74,12 +69,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn batch_counts(&self, id: &str) -> Result<Vec<(i64, i64)>, JournalError> {
-        let id: Arc<str> = id.into();
-        self.read(move |reader| {
-            let id = Arc::clone(&id);
-            async move { batches::counts(&reader, &id).await }
-        })
-        .await
+        Ok(batches::counts(&self.inner.reader, id).await?)
     }
 
     /// The batches that are not over, oldest first, at most `limit`.
@@ -88,7 +78,7 @@ impl Journal {
     /// `Unavailable`, `Corrupt`.
     pub async fn open_batches(&self, limit: usize) -> Result<Vec<String>, JournalError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.read(move |reader| async move { batches::open(&reader, limit).await }).await
+        Ok(batches::open(&self.inner.reader, limit).await?)
     }
 
     /// How many bytes of requests a batch has, about.
@@ -96,12 +86,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn batch_size(&self, id: &str) -> Result<usize, JournalError> {
-        let id: Arc<str> = id.into();
-        let size = self.read(move |reader| {
-            let id = Arc::clone(&id);
-            async move { batches::size(&reader, &id).await }
-        });
-        Ok(usize::try_from(size.await?).unwrap_or_default())
+        Ok(usize::try_from(batches::size(&self.inner.reader, id).await?).unwrap_or_default())
     }
 
     /// Which of these idempotency keys of a caller are claimed, and by which operation. A key is
@@ -115,13 +100,8 @@ impl Journal {
         caller: &str,
         keys: Vec<String>,
     ) -> Result<HashMap<String, OperationId>, JournalError> {
-        let query = Arc::new((replace_nul(caller.to_owned()), keys));
-        let now_ms = self.inner.shared.now_ms();
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { batches::claimed_keys(&reader, &query.0, &query.1, now_ms).await }
-        })
-        .await
+        let (caller, now_ms) = (replace_nul(caller.to_owned()), self.inner.shared.now_ms());
+        Ok(batches::claimed_keys(&self.inner.reader, &caller, &keys, now_ms).await?)
     }
 
     /// The same for the keys that begin with a prefix, in one pass over all keys of the caller.
@@ -133,13 +113,9 @@ impl Journal {
         caller: &str,
         prefix: &str,
     ) -> Result<HashMap<String, OperationId>, JournalError> {
-        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(prefix.to_owned())));
+        let (caller, prefix) = (replace_nul(caller.to_owned()), replace_nul(prefix.to_owned()));
         let now_ms = self.inner.shared.now_ms();
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { batches::claimed_keys_with_prefix(&reader, &query.0, &query.1, now_ms).await }
-        })
-        .await
+        Ok(batches::claimed_keys_with_prefix(&self.inner.reader, &caller, &prefix, now_ms).await?)
     }
 
     /// The operation that has claimed an idempotency key of a caller; see
@@ -148,12 +124,8 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn claiming_operation(&self, caller: &str, key: &str) -> Result<Option<OperationId>, JournalError> {
-        let query = Arc::new((replace_nul(caller.to_owned()), replace_nul(key.to_owned())));
+        let (caller, key) = (replace_nul(caller.to_owned()), replace_nul(key.to_owned()));
         let now_ms = self.inner.shared.now_ms();
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { batches::claiming_operation(&reader, &query.0, &query.1, now_ms).await }
-        })
-        .await
+        Ok(batches::claiming_operation(&self.inner.reader, &caller, &key, now_ms).await?)
     }
 }

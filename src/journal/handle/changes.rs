@@ -26,12 +26,7 @@ impl Journal {
         retention: Duration,
     ) -> Result<ChangeRead, JournalError> {
         let floor = self.changes_floor(retention).await?;
-        let query = Arc::clone(query);
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { changes::read(&reader, &query, start, floor).await }
-        })
-        .await
+        Ok(changes::read(&self.inner.reader, query, start, floor).await?)
     }
 
     async fn changes_floor(&self, retention: Duration) -> Result<i64, JournalError> {
@@ -45,7 +40,7 @@ impl Journal {
             return Ok(floor.position);
         }
         let cutoff_ms = now_ms.saturating_sub(retention_ms);
-        let position = self.read(move |reader| async move { changes::floor(&reader, cutoff_ms).await }).await?;
+        let position = changes::floor(&self.inner.reader, cutoff_ms).await?;
         *shared.lock_floor() = Some(FeedFloor { position, retention_ms, found_ms: now_ms });
         Ok(position)
     }
@@ -69,12 +64,8 @@ impl Journal {
             return Ok(1);
         }
         let alive_since = self.inner.shared.now_ms() - to_millis(DEAD_AFTER);
-        let query = [SqlValue::Int(alive_since)];
-        let rows = self.read(move |reader| {
-            let query = query.clone();
-            async move { reader.select("SELECT count(*) FROM instance WHERE seen > ?1", &query).await }
-        });
-        let rows = rows.await?;
-        Ok(rows.into_iter().next().map_or(Ok(1), |mut row| row.int(0))?)
+        let statement = "SELECT count(*) FROM instance WHERE seen > ?1";
+        let row = self.select_one(statement, &[SqlValue::Int(alive_since)]).await?;
+        Ok(row.map_or(Ok(1), |mut row| row.int(0))?)
     }
 }

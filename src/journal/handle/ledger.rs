@@ -18,7 +18,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn ledger_head(&self) -> Result<LedgerHead, JournalError> {
-        self.read(|reader| async move { verify::head(&reader).await }).await
+        Ok(verify::head(&self.inner.reader).await?)
     }
 
     /// Verifies at most `limit` entries from number `from` on. Each part also shows that it follows
@@ -27,7 +27,7 @@ impl Journal {
     /// # Errors
     /// `Unavailable`. A broken chain is not an error; the result has it.
     pub async fn verify_range(&self, from: i64, limit: i64) -> Result<VerifiedRange, JournalError> {
-        self.read(move |reader| async move { verify::run_range(&reader, from, limit).await }).await
+        Ok(verify::run_range(&self.inner.reader, from, limit).await?)
     }
 
     /// Whether the ledger still has every entry since a time, in milliseconds since 1970.
@@ -37,8 +37,7 @@ impl Journal {
     pub async fn is_complete_since(&self, ms: i64) -> Result<bool, JournalError> {
         let statement = "SELECT l.at FROM ledger_cut c LEFT JOIN ledger l ON l.seq = c.seq + 1
                          ORDER BY c.seq DESC LIMIT 1";
-        let rows = self.read(move |reader| async move { reader.select(statement, &[]).await }).await?;
-        let Some(mut row) = rows.into_iter().next() else { return Ok(true) };
+        let Some(mut row) = self.select_one(statement, &[]).await? else { return Ok(true) };
         Ok(row.opt_int(0)?.is_some_and(|first| first <= ms))
     }
 
@@ -56,9 +55,7 @@ impl Journal {
     }
 
     async fn has_entries_until(&self, seq: i64) -> Result<bool, JournalError> {
-        let rows = self.read(move |reader| async move {
-            reader.select("SELECT seq FROM ledger WHERE seq <= ?1 ORDER BY seq LIMIT 1", &[SqlValue::Int(seq)]).await
-        });
-        Ok(!rows.await?.is_empty())
+        let statement = "SELECT seq FROM ledger WHERE seq <= ?1 ORDER BY seq LIMIT 1";
+        Ok(self.select_one(statement, &[SqlValue::Int(seq)]).await?.is_some())
     }
 }

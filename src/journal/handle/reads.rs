@@ -1,8 +1,5 @@
 //! Reads of operations, idempotency keys, blocking writes and the ledger.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::Journal;
 use crate::journal::command::Command;
 use crate::journal::error::{DbError, JournalError};
@@ -10,8 +7,7 @@ use crate::journal::ledger::LedgerEntry;
 use crate::journal::model::{IdempotencyClaim, IdempotencyState, UnknownWrites};
 use crate::journal::query::{LedgerQuery, OperationQuery, Page};
 use crate::journal::row_decoding::{SELECT_KEYS, idempotency_row};
-use crate::journal::sql::{SqlValue, operation_uuid, replace_nul};
-use crate::journal::verify::{self, VerifyReport};
+use crate::journal::sql::{Row, SqlValue, operation_uuid, replace_nul};
 use crate::journal::{ledger_list, operations};
 use crate::record::{Operation, OperationId, PlanKey};
 
@@ -26,12 +22,7 @@ impl Journal {
     ) -> Result<Option<IdempotencyState>, JournalError> {
         let key = [replace_nul(claim.caller.clone()), replace_nul(claim.key.clone())].map(SqlValue::Text);
         let statement = format!("{SELECT_KEYS} WHERE i.caller = ?1 AND i.key = ?2");
-        let query = Arc::new((statement, key));
-        let rows = self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { reader.select(&query.0, &query.1).await }
-        });
-        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        let Some(mut row) = self.select_one(&statement, &key).await? else { return Ok(None) };
         let (_, row) = idempotency_row(&mut row)?;
         Ok(row.state(claim, self.inner.shared.now_ms()))
     }
@@ -42,12 +33,8 @@ impl Journal {
     /// `Unavailable`, `Corrupt`.
     pub async fn token(&self, system: &str) -> Result<Option<Vec<u8>>, JournalError> {
         let system = [SqlValue::Text(system.to_owned())];
-        let rows = self.read(move |reader| {
-            let system = system.clone();
-            async move { reader.select("SELECT sealed FROM token WHERE system = ?1", &system).await }
-        });
-        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
-        Ok(row.opt_bytes(0)?)
+        let row = self.select_one("SELECT sealed FROM token WHERE system = ?1", &system).await?;
+        Ok(row.map(|mut row| row.opt_bytes(0)).transpose()?.flatten())
     }
 
     /// Whether states of records that callers got are kept for all replicas.
@@ -71,13 +58,8 @@ impl Journal {
     /// `Unavailable`, `Corrupt`.
     pub async fn shown_state(&self, etag: &str) -> Result<Option<String>, JournalError> {
         let params = [SqlValue::Text(etag.to_owned()), SqlValue::Int(self.inner.shared.now_ms())];
-        let rows = self.read(move |reader| {
-            let params = params.clone();
-            let statement = "SELECT fields FROM shown_state WHERE etag = ?1 AND expires > ?2";
-            async move { reader.select(statement, &params).await }
-        });
-        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
-        Ok(row.opt_text(0)?)
+        let row = self.select_one("SELECT fields FROM shown_state WHERE etag = ?1 AND expires > ?2", &params).await?;
+        Ok(row.map(|mut row| row.opt_text(0)).transpose()?.flatten())
     }
 
     /// The key that authenticates the tags of plans, the same for all replicas.
@@ -85,8 +67,8 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn plan_key(&self) -> Result<PlanKey, JournalError> {
-        let rows = self.read(|reader| async move { reader.select("SELECT key FROM plan_key", &[]).await }).await?;
-        let mut row = rows.into_iter().next().ok_or_else(|| DbError::Corrupt("the key of plans is missing".into()))?;
+        let row = self.select_one("SELECT key FROM plan_key", &[]).await?;
+        let mut row = row.ok_or_else(|| DbError::Corrupt("the key of plans is missing".into()))?;
         Ok(PlanKey::new(row.array(0)?))
     }
 
@@ -95,51 +77,23 @@ impl Journal {
     /// # Errors
     /// `Unavailable`, `Corrupt`.
     pub async fn operation(&self, id: &OperationId) -> Result<Option<Operation>, JournalError> {
-        let (id, cutoff_ms) = (id.clone(), self.inner.shared.retention_cutoff_ms());
-        self.read(move |reader| {
-            let id = id.clone();
-            async move { operations::operation(&reader, &id, cutoff_ms).await }
-        })
-        .await
+        Ok(operations::operation(&self.inner.reader, id, self.inner.shared.retention_cutoff_ms()).await?)
     }
 
     /// A page of operations.
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation, i64>, JournalError> {
-        let (query, cutoff_ms) = (Arc::new(query), self.inner.shared.retention_cutoff_ms());
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { operations::operations(&reader, &query, cutoff_ms).await }
-        })
-        .await
+    pub async fn operations(&self, query: OperationQuery) -> Result<Page<Operation>, JournalError> {
+        Ok(operations::operations(&self.inner.reader, &query, self.inner.shared.retention_cutoff_ms()).await?)
     }
 
     /// The queued or unresolved write that runs on a record. Every read of a record uses it: it
     /// comes from memory. Writes of other replicas are seen at most 250 ms late, or as they were
     /// while the server is away.
-    ///
-    /// # Errors
-    /// None now.
-    #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
-    pub async fn blocking_write_on(&self, system: &str, record: &str) -> Result<Option<OperationId>, JournalError> {
-        Ok(self.inner.shared.blocking.get(system, record))
-    }
-
-    /// The same for several records, by record.
-    ///
-    /// # Errors
-    /// None now.
-    #[expect(clippy::unused_async, reason = "callers need not know that it is in memory")]
-    pub async fn blocking_writes_on(
-        &self,
-        system: &str,
-        records: Vec<String>,
-    ) -> Result<HashMap<String, OperationId>, JournalError> {
-        let index = &self.inner.shared.blocking;
-        let running = |record: String| index.get(system, &record).map(|operation| (record, operation));
-        Ok(records.into_iter().filter_map(running).collect())
+    #[must_use]
+    pub fn blocking_write_on(&self, system: &str, record: &str) -> Option<OperationId> {
+        self.inner.shared.blocking.get(system, record)
     }
 
     /// A write of this instance has ended in the store without it: it blocks its record no longer.
@@ -151,27 +105,8 @@ impl Journal {
     ///
     /// # Errors
     /// `Unavailable`, `Corrupt`.
-    pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry, i64>, JournalError> {
-        let query = Arc::new(query);
-        self.read(move |reader| {
-            let query = Arc::clone(&query);
-            async move { ledger_list::entries(&reader, &query).await }
-        })
-        .await
-    }
-
-    /// Verifies the whole chain. `head` is the hash of an earlier report, which must still be in
-    /// it.
-    ///
-    /// # Errors
-    /// `Unavailable`. A broken chain is not an error; the report has it.
-    pub async fn verify(&self, head: Option<&str>) -> Result<VerifyReport, JournalError> {
-        let head = head.map(str::to_owned);
-        self.read(move |reader| {
-            let head = head.clone();
-            async move { verify::run(&reader, head.as_deref()).await }
-        })
-        .await
+    pub async fn ledger(&self, query: LedgerQuery) -> Result<Page<LedgerEntry>, JournalError> {
+        Ok(ledger_list::entries(&self.inner.reader, &query).await?)
     }
 
     /// What looking for the outcome of an operation needs that runs or has ended `unknown`: the
@@ -184,11 +119,7 @@ impl Journal {
              UNION ALL SELECT d.recovery FROM ledger o JOIN operation_detail d ON d.seq = o.intent
              WHERE o.operation = ?1 AND o.intent > 0";
         let id = [SqlValue::Id(operation_uuid(operation))];
-        let rows = self.read(move |reader| {
-            let id = id.clone();
-            async move { reader.select(statement, &id).await }
-        });
-        let Some(mut row) = rows.await?.into_iter().next() else { return Ok(None) };
+        let Some(mut row) = self.select_one(statement, &id).await? else { return Ok(None) };
         Ok(row.opt_bytes(0)?.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
@@ -205,12 +136,7 @@ impl Journal {
         since_ms: i64,
         limit: usize,
     ) -> Result<Vec<(OperationId, Option<String>)>, JournalError> {
-        let system: Arc<str> = system.into();
-        self.read(move |reader| {
-            let system = Arc::clone(&system);
-            async move { operations::unresolved_creates(&reader, &system, since_ms, limit).await }
-        })
-        .await
+        Ok(operations::unresolved_creates(&self.inner.reader, system, since_ms, limit).await?)
     }
 
     /// Whether an operation still runs, here or in another instance.
@@ -218,8 +144,8 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn is_running(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        self.has_row("SELECT seq FROM running WHERE operation = ?1", vec![SqlValue::Id(operation_uuid(operation))])
-            .await
+        let params = [SqlValue::Id(operation_uuid(operation))];
+        Ok(self.select_one("SELECT seq FROM running WHERE operation = ?1", &params).await?.is_some())
     }
 
     /// Whether the operation is stored as a running one of this process.
@@ -227,16 +153,14 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn owns_operation(&self, operation: &OperationId) -> Result<bool, JournalError> {
-        let params = vec![SqlValue::Id(operation_uuid(operation)), SqlValue::Text(self.inner.shared.instance.clone())];
-        self.has_row("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", params).await
+        let params = [SqlValue::Id(operation_uuid(operation)), SqlValue::Text(self.inner.shared.instance.clone())];
+        let row = self.select_one("SELECT seq FROM running WHERE operation = ?1 AND owner = ?2", &params).await?;
+        Ok(row.is_some())
     }
 
-    async fn has_row(&self, statement: &'static str, params: Vec<SqlValue>) -> Result<bool, JournalError> {
-        let rows = self.read(move |reader| {
-            let params = params.clone();
-            async move { reader.select(statement, &params).await }
-        });
-        Ok(!rows.await?.is_empty())
+    /// The first row of a query.
+    pub(super) async fn select_one(&self, statement: &str, params: &[SqlValue]) -> Result<Option<Row>, JournalError> {
+        Ok(self.inner.reader.select(statement, params).await?.into_iter().next())
     }
 
     /// The writes of each system whose outcome is not known, but for the number of those that this
@@ -246,12 +170,8 @@ impl Journal {
     /// `Unavailable`, `Corrupt`.
     pub async fn unknown_writes(&self) -> Result<Vec<UnknownWrites>, JournalError> {
         let shared = &self.inner.shared;
-        let (instance, cutoff_ms) = (shared.instance.clone(), shared.retention_cutoff_ms());
-        self.read(move |reader| {
-            let instance = instance.clone();
-            async move { operations::unknown_writes(&reader, &instance, cutoff_ms).await }
-        })
-        .await
+        let cutoff_ms = shared.retention_cutoff_ms();
+        Ok(operations::unknown_writes(&self.inner.reader, &shared.instance, cutoff_ms).await?)
     }
 
     /// How many running operations stay unresolved if this process ends: with SQLite all, on
@@ -260,11 +180,9 @@ impl Journal {
     /// # Errors
     /// `Unavailable`.
     pub async fn count_running(&self) -> Result<i64, JournalError> {
-        let owner = self.inner.location.is_shared().then(|| self.inner.shared.instance.clone());
-        self.read(move |reader| {
-            let owner = owner.clone();
-            async move { operations::count_running(&reader, owner).await }
-        })
-        .await
+        let owner = if self.is_shared() { &*self.inner.shared.instance } else { "" };
+        let statement = "SELECT count(*) FROM running WHERE ?1 = '' OR owner = ?1";
+        let row = self.select_one(statement, &[SqlValue::Text(owner.to_owned())]).await?;
+        Ok(row.map_or(Ok(0), |mut row| row.int(0))?)
     }
 }

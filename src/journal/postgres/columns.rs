@@ -50,7 +50,7 @@ pub(super) struct Columns<'c> {
     pub(super) begun_caller: Vec<&'c str>,
     pub(super) begun_is_async: Vec<i64>,
     pub(super) begun_key: Vec<Option<&'c str>>,
-    pub(super) begun_recovery: Vec<Option<Vec<u8>>>,
+    pub(super) begun_recovery: Vec<Option<&'c [u8]>>,
     pub(super) interim_seq: Vec<i64>,
     pub(super) interim_code: Vec<i64>,
     pub(super) detail_seq: Vec<i64>,
@@ -60,7 +60,7 @@ pub(super) struct Columns<'c> {
     pub(super) problem: Vec<Option<String>>,
     pub(super) observed: Vec<Option<&'static str>>,
     pub(super) detail_key: Vec<Option<&'c str>>,
-    pub(super) detail_recovery: Vec<Option<Vec<u8>>>,
+    pub(super) detail_recovery: Vec<Option<&'c [u8]>>,
     pub(super) verdict_seq: Vec<i64>,
     pub(super) verdict_state: Vec<&'static str>,
     pub(super) verdict_entry: Vec<i64>,
@@ -144,8 +144,7 @@ impl<'c> Columns<'c> {
             self.begun_caller.push(&intent.caller);
             self.begun_is_async.push(intent.is_async.into());
             self.begun_key.push(running.key.as_deref());
-            let recovery = intent.recovery.as_ref().and_then(|recovery| recovery.to_json());
-            self.begun_recovery.push(recovery.map(String::into_bytes));
+            self.begun_recovery.push(intent.recovery.as_deref().map(str::as_bytes));
         }
     }
 
@@ -156,7 +155,7 @@ impl<'c> Columns<'c> {
             self.detail_key.push(key);
             self.detail_recovery.push(recovery);
             self.detail_seq.push(detail.running.seq);
-            self.detail_state.push(detail.outcome.final_state().as_str());
+            self.detail_state.push(detail.outcome.state.as_str());
             self.detail_finished.push(detail.finished_ms);
             self.warnings.push(warnings);
             self.problem.push(problem);

@@ -73,24 +73,17 @@ impl PostgresServer {
     /// other.
     ///
     /// # Errors
-    /// The inner one is `Open`: the schema has another form and was not touched.
-    pub(in crate::journal) async fn prepare(&self) -> Result<Result<(), JournalError>, DbError> {
+    /// The schema has another form and was not touched, or it cannot be written.
+    pub(in crate::journal) async fn prepare(&self) -> Result<(), DbError> {
         let client = self.connect("SET lock_timeout = '4s'").await?;
         client.batch_execute(&format!("BEGIN; SELECT pg_advisory_xact_lock({WRITER_LOCK})")).await?;
-        match detect_schema(&client).await?.needs_tables() {
-            Ok(false) => {
-                let lacks = client.query_one("SELECT to_regclass('shown_state') IS NULL", &[]).await?;
-                if lacks.try_get(0)? {
-                    client.batch_execute(&format!("{SHOWN_STATE} COMMIT")).await?;
-                }
-            }
-            Ok(true) => {
-                let rows = first_rows(|hex| format!("'\\x{hex}'"))?;
-                client.batch_execute(&format!("{POSTGRES} {SHOWN_STATE} {rows} COMMIT")).await?;
-            }
-            Err(error) => return Ok(Err(error)),
+        if detect_schema(&client).await?.needs_tables()? {
+            let rows = first_rows(|hex| format!("'\\x{hex}'"))?;
+            client.batch_execute(&format!("{POSTGRES} {SHOWN_STATE} {rows} COMMIT")).await?;
+        } else if client.query_one("SELECT to_regclass('shown_state') IS NULL", &[]).await?.try_get(0)? {
+            client.batch_execute(&format!("{SHOWN_STATE} COMMIT")).await?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
@@ -100,14 +93,14 @@ impl PostgresServer {
 /// # Errors
 /// `Open`: what is in the way.
 pub(in crate::journal) async fn check_server(url: &str) -> Result<(), JournalError> {
-    let failed = |error: DbError| JournalError::Open(error.to_string());
+    let failed = JournalError::cannot_open;
     let client = PostgresServer::new(url)?.connect("SET lock_timeout = '4s'").await.map_err(failed)?;
     let statement = "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
         current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE')";
     let row = client.query_one(statement, &[]).await.map_err(|error| failed(error.into()))?;
     let column = |at: usize| row.try_get::<_, bool>(at).map_err(|error| failed(error.into()));
     let (is_read_only, may_create) = (column(0)?, column(1)?);
-    let needs_tables = detect_schema(&client).await.map_err(failed)?.needs_tables()?;
+    let needs_tables = detect_schema(&client).await.and_then(SchemaState::needs_tables).map_err(failed)?;
     match (is_read_only, needs_tables && !may_create) {
         (true, _) => Err(JournalError::Open("the server only takes reads".into())),
         (_, true) => Err(JournalError::Open("the database is empty, and this user may not create tables".into())),

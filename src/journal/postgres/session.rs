@@ -2,6 +2,7 @@
 //! of all writers and reads what the group needs, the second writes everything and commits.
 
 use std::collections::HashSet;
+use std::future::ready;
 use std::sync::Arc;
 
 use tokio_postgres::types::ToSql;
@@ -69,7 +70,7 @@ impl PostgresSession {
         }
         // Only a write shows that the database can be written.
         let changes = ChangeSet { heartbeat: true, ..ChangeSet::default() };
-        session.write(&changes, state, &mut false).await?;
+        session.commit(&changes, state, &mut false).await?;
         Ok(session)
     }
 
@@ -120,19 +121,19 @@ impl PostgresSession {
         let begin = async { self.client.batch_execute(BEGIN).await.map(|()| Vec::new()) };
         let mut queries: Vec<Query<'_, Vec<PgRow>>> = vec![Box::pin(begin)];
         for (text, needed, params) in &lookups {
-            if *needed {
-                queries.push(self.query(text, params)?);
-            }
+            // What is not needed has no rows.
+            queries.push(if *needed { self.query(text, params)? } else { Box::pin(ready(Ok(Vec::new()))) });
         }
-        let mut results = pipeline(queries).await.into_iter();
-        results.next().transpose()?;
-        let mut take = |needed: bool| -> Result<Vec<Row>, DbError> {
-            let rows = if needed { results.next().transpose()?.unwrap_or_default() } else { Vec::new() };
-            rows.iter().map(Row::from_postgres).collect()
-        };
-        let [lock, head, clock, leases, running, keys, owned, written, ended] =
-            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|at: usize| take(lookups.get(at).is_some_and(|(_, needed, _)| *needed)));
-        lock?;
+        let mut results = pipeline(queries)
+            .await
+            .into_iter()
+            .map(|rows| -> Result<Vec<Row>, DbError> { rows?.iter().map(Row::from_postgres).collect() });
+        // In the order of the queries.
+        let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
+        let (begun, lock, head, clock) = (next(), next(), next(), next());
+        let (leases, running, keys, owned) = (next(), next(), next(), next());
+        let (written, ended) = (next(), next());
+        begun.and(lock)?;
         apply_head(head?, clock?, shared, needs, state)?;
         apply_records(leases?, running?, state)?;
         for mut row in keys? {
@@ -179,15 +180,11 @@ impl PostgresSession {
     /// Writes a group and commits. `committing` shows whether a failure leaves open the outcome of
     /// it.
     pub(in crate::journal) async fn commit(
-        &mut self,
+        &self,
         changes: &ChangeSet,
         state: &WriterState,
         committing: &mut bool,
     ) -> Result<(), DbError> {
-        self.write(changes, state, committing).await
-    }
-
-    async fn write(&self, changes: &ChangeSet, state: &WriterState, committing: &mut bool) -> Result<(), DbError> {
         let columns = Columns::new(changes);
         let context = WriteContext {
             instance: &state.instance,

@@ -95,27 +95,21 @@ impl SqliteFile {
     /// Creates the tables in an empty file.
     ///
     /// # Errors
-    /// `Open`: the file has another form and was not touched, or it cannot be written.
-    pub(in crate::journal) fn prepare(&self, durability: Durability) -> Result<(), JournalError> {
-        let failed = |error: DbError| JournalError::Open(error.to_string());
-        if detect_schema(&self.path).map_err(failed)?.needs_tables()? {
-            let create = || -> Result<(), DbError> {
-                let connection = self.connect_writer(durability)?;
-                let rows = first_rows(|hex| format!("x'{hex}'"))?;
-                connection.execute_batch(&format!("BEGIN IMMEDIATE; {SQLITE} {SHOWN_STATE} {rows} COMMIT"))?;
-                Ok(())
-            };
-            create().map_err(failed)?;
-        } else {
-            self.add_shown_state(durability).map_err(failed)?;
+    /// The file has another form and was not touched, or it cannot be written.
+    pub(in crate::journal) fn prepare(&self, durability: Durability) -> Result<(), DbError> {
+        if !detect_schema(&self.path)?.needs_tables()? {
+            return self.add_shown_state(durability);
         }
+        let connection = self.connect_writer(durability)?;
+        let rows = first_rows(|hex| format!("x'{hex}'"))?;
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {SQLITE} {SHOWN_STATE} {rows} COMMIT"))?;
         Ok(())
     }
 
     /// Adds the table that is younger than the version.
     fn add_shown_state(&self, durability: Durability) -> Result<(), DbError> {
         let find = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'shown_state'";
-        let found: i64 = self.connect_reader()?.query_row(find, [], |row| row.get(0))?;
+        let found: i64 = connect_reader(&self.path)?.query_row(find, [], |row| row.get(0))?;
         if found == 0 {
             self.connect_writer(durability)?.execute_batch(SHOWN_STATE)?;
         }
@@ -134,9 +128,8 @@ impl SqliteFile {
         Ok(connection)
     }
 
-    /// A connection for reads.
-    pub(in crate::journal) fn connect_reader(&self) -> Result<Connection, DbError> {
-        connect_reader(&self.path)
+    pub(in crate::journal) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Removes a temporary file and what SQLite puts beside it.
@@ -165,8 +158,8 @@ pub(in crate::journal) fn check_file(path: &Path) -> Result<(), JournalError> {
     if !path.exists() {
         return Ok(());
     }
-    let found = detect_schema(path).map_err(|error| JournalError::Open(error.to_string()))?;
-    found.needs_tables().map(|_| ())
+    detect_schema(path).and_then(SchemaState::needs_tables).map_err(JournalError::cannot_open)?;
+    Ok(())
 }
 
 fn detect_schema(path: &Path) -> Result<SchemaState, DbError> {

@@ -213,7 +213,7 @@ impl SqliteSession {
             intent.caller,
             intent.is_async,
             running.key,
-            intent.recovery.as_ref().and_then(|recovery| recovery.to_json()).map(String::into_bytes)
+            intent.recovery.as_deref().map(str::as_bytes)
         ];
         self.execute(statement, values)
     }
@@ -224,7 +224,7 @@ impl SqliteSession {
         let statement =
             "INSERT INTO operation_detail (seq, state, finished, warnings, problem, observed, key, recovery)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let (seq, state) = (detail.running.seq, detail.outcome.final_state().as_str());
+        let (seq, state) = (detail.running.seq, detail.outcome.state.as_str());
         self.execute(statement, params![seq, state, detail.finished_ms, warnings, problem, observed, key, recovery])
     }
 

@@ -42,7 +42,7 @@ async fn an_unwritable_store_rejects_writes_keeps_outcomes_and_recovers() {
             database.execute(repair_ledger(&database)).await;
             store.wait_until_healthy().await;
             assert_eq!(store.operation(&id).await.expect("read").expect("there").state, OperationState::Applied);
-            assert_eq!(store.blocking_write_on("crm", "A:1").await, Ok(None));
+            assert_eq!(store.blocking_write_on("crm", "A:1"), None);
             assert_eq!(store.begin(intent("A:3")).await, Ok(BeginResult::Started));
             assert!(store.verify(None).await.expect("verified").is_sound());
             assert!(store.close(Duration::from_mins(1)).await);
@@ -349,7 +349,7 @@ async fn a_closed_file_keeps_nothing_of_a_payload_that_was_deleted() {
     let database = sqlite_database();
     let journal = database.open().await;
     for _ in 0..20 {
-        let write = Intent { recovery: Some(Arc::new("{\"secret\":\"4711-payload\"}")), ..intent("A:1") };
+        let write = Intent { recovery: Some("{\"secret\":\"4711-payload\"}".into()), ..intent("A:1") };
         let id = write.operation.clone();
         journal.begin(write).await.expect("begun");
         journal.finish(applied_outcome(&id)).await.expect("finished");

@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use crate::journal::command::Command;
 use crate::journal::handle::to_millis;
-use crate::journal::{Durability, Journal, JournalMetrics, JournalSettings};
+use crate::journal::{Durability, Journal, JournalError, JournalMetrics, JournalSettings, VerifyReport, verify};
 use crate::metrics::ChangeType;
 
 /// Counts ledger entries and commits.
@@ -167,6 +167,17 @@ impl Journal {
         self.submit(Command::Heartbeat).await.expect("a heartbeat");
         // The next command is served after the first expired rows are deleted.
         self.ping().await.expect("written");
+    }
+
+    /// Whether the last attempt to write succeeded. On PostgreSQL the writer writes at least every
+    /// second; with SQLite [`ping`](Self::ping) makes it write.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.inner.shared.healthy.load(Ordering::Acquire) && !*self.inner.ended.borrow()
+    }
+
+    /// Verifies the ledger from its beginning to its end.
+    pub(super) async fn verify(&self, head: Option<&str>) -> Result<VerifyReport, JournalError> {
+        Ok(verify::run(&self.inner.reader, head).await?)
     }
 
     /// Waits until a write has failed.

@@ -1,16 +1,9 @@
 //! Intents, outcomes and queries for tests.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, RecoveryPayload, Verdict};
+use crate::journal::{IdempotencyClaim, Intent, LedgerQuery, Outcome, Verdict};
 use crate::record::{Action, OperationId, OperationState, VendorRequestLog};
-
-impl RecoveryPayload for &'static str {
-    fn to_json(&self) -> Option<String> {
-        Some((*self).to_owned())
-    }
-}
 
 pub(crate) fn intent(record: &str) -> Intent {
     Intent {
@@ -26,12 +19,12 @@ pub(crate) fn intent(record: &str) -> Intent {
         compared_etag: None,
         rebased_onto: None,
         has_if_plan: false,
-        paths: Arc::new(vec!["/fields/Email".to_owned()]),
+        paths: ["/fields/Email".to_owned()].into(),
         losses: vec![],
         is_async: false,
         lease: None,
         idempotency: None,
-        recovery: Some(Arc::new("{\"intent\":1}")),
+        recovery: Some("{\"intent\":1}".into()),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::metrics::PlanOutcome;
 use crate::problem::Problem;
 use crate::record::{PlanDigests, PlanKey, PlanPart, RecordId};
 use crate::system::Guarantee;
-use crate::transport::VendorRequest;
+use crate::vendors::PlannedRequest;
 use crate::writes::problems::plan_changed;
 use crate::writes::write_task::WriteTask;
 
@@ -14,10 +14,8 @@ use crate::writes::write_task::WriteTask;
 pub(in crate::writes) struct PlanTagInput<'p> {
     /// The ETag of the state that the write is based on.
     pub based_on: Option<&'p str>,
-    /// The request to the vendor; `None` if nothing changes.
-    pub request: Option<&'p VendorRequest>,
-    /// The names of what the write destroys besides.
-    pub losses: Vec<&'static str>,
+    /// The request to the vendor, and what it destroys besides; `None` if nothing changes.
+    pub planned: Option<&'p PlannedRequest>,
     pub guarantee: Guarantee,
 }
 
@@ -31,7 +29,9 @@ impl PlanTagInput<'_> {
                 vec![text(task.system.name.as_str()), text(record), text(self.based_on.unwrap_or_default())]
             }
             PlanPart::Calls => self.call_values(task),
-            PlanPart::Losses => self.losses.iter().copied().map(text).collect(),
+            PlanPart::Losses => {
+                self.planned.iter().flat_map(|planned| &planned.losses).map(|loss| text(loss.name)).collect()
+            }
             PlanPart::Guarantee => vec![text(self.guarantee.as_str())],
             PlanPart::Mapping => {
                 let model = task.command.mapping.as_deref().unwrap_or_default();
@@ -44,7 +44,7 @@ impl PlanTagInput<'_> {
 
     fn call_values(&self, task: &WriteTask<'_>) -> Vec<Vec<u8>> {
         let mut values = vec![task.command.op.action().as_str().into()];
-        if let Some(request) = self.request {
+        if let Some(PlannedRequest { request, .. }) = self.planned {
             values.extend([request.method.as_str().into(), task.system.transport.url(&request.path).into()]);
             for (name, value) in &request.headers {
                 values.extend([name.as_str().into(), value.as_bytes().to_vec()]);

@@ -45,7 +45,9 @@ pub(super) async fn plan(admitted: Admitted<'_>) -> Result<Planned<'_>, AttemptE
     };
     if task.command.if_plan.is_some() {
         let was_read = was_read(&intent, task);
-        Box::pin(if_plan::check_if_plan(task, &plan_tag_input(&request, &intent), was_read)).await?;
+        let based_on = intent.etag_before.as_deref();
+        let input = PlanTagInput { based_on, planned: Some(&request), guarantee: intent.guarantee };
+        Box::pin(if_plan::check_if_plan(task, &input, was_read)).await?;
     }
     // Meanwhile the adapter may have learned that the vendor compares no versions here.
     if lease.is_none() && intent.record.is_some() && intent.guarantee == Guarantee::Guarded {
@@ -60,15 +62,6 @@ fn was_read(intent: &WriteIntent, task: &WriteTask<'_>) -> bool {
         ExpectedState::Members(_) => false,
         ExpectedState::Deleted => delete::needs_read(task),
         ExpectedState::Values(_) | ExpectedState::Created { .. } => true,
-    }
-}
-
-fn plan_tag_input<'p>(planned: &'p PlannedRequest, intent: &'p WriteIntent) -> PlanTagInput<'p> {
-    PlanTagInput {
-        based_on: intent.etag_before.as_deref(),
-        request: Some(&planned.request),
-        losses: planned.losses.iter().map(|loss| loss.name).collect(),
-        guarantee: intent.guarantee,
     }
 }
 

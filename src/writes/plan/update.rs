@@ -146,7 +146,7 @@ async fn plan_with_read(task: &WriteTask<'_>, id: &RecordId, patch: &Patch) -> R
 /// What the plan tag of an empty change is made of.
 fn nothing_to_send<'p>(task: &WriteTask<'_>, id: &RecordId, etag: &'p str) -> PlanTagInput<'p> {
     let guarantee = task.system.guarantee(Action::Update, id.collection());
-    PlanTagInput { based_on: Some(etag), request: None, losses: Vec::new(), guarantee }
+    PlanTagInput { based_on: Some(etag), planned: None, guarantee }
 }
 
 /// Reads the record, checks the preconditions and applies the patch.
