@@ -1,5 +1,5 @@
-//! What a write and its waiting caller know of each other: a caller that was told that nothing is
-//! sent can rely on it.
+//! What a write and its waiting caller share: once the caller has the response that nothing was
+//! sent, nothing is.
 
 use std::cell::RefCell;
 
@@ -15,7 +15,7 @@ enum SendState {
     Begun,
     /// The vendor may have it.
     Sent(OperationId),
-    /// It never begins: its caller was told so.
+    /// It never begins: its caller has a response that says so.
     Closed,
 }
 
@@ -23,7 +23,7 @@ enum SendState {
 #[derive(Default)]
 pub(super) struct SendGate(RefCell<SendState>);
 
-/// What a caller can be told that waits no longer.
+/// What the response to a caller says that waits no longer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
     /// Nothing was sent, and nothing will be.

@@ -27,7 +27,7 @@ const SENT_GRACE: Duration = Duration::from_millis(500);
 /// The same for a write that was not sent: it has noticed the deadline and is about to respond.
 const UNSENT_GRACE: Duration = Duration::from_millis(50);
 
-/// How often a caller that gives up looks whether its write was sent that is being stored.
+/// The pause between two looks at a write that is being stored when its caller stops waiting.
 const BEGIN_POLL: Duration = Duration::from_millis(5);
 
 /// Runs a write and returns its response.

@@ -77,7 +77,7 @@ async fn handle(
     if !route.allows(context.method()) {
         return Err(route.method_not_allowed(context.state().system().map(|system| &**system)).into());
     }
-    // What is only replayed asks nothing of a vendor, and must not use up what the others need.
+    // What is only replayed sends nothing to a vendor, and must not use up what the others need.
     let limited = context.item().filter(|item| !item.replays_only);
     let _loan = match limited {
         Some(item) => Some(caller_quota::admit_item(context.state(), batch, item.slot.as_ref()).await?),

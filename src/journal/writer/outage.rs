@@ -90,9 +90,9 @@ impl Writer {
         independent
     }
 
-    /// Tells the caller that its command failed, and keeps what must be written later all the same.
-    /// A `Begin` that was written once, perhaps without a confirmation, may be in the database: it
-    /// is cancelled there, because its caller sends nothing now.
+    /// Responds to the caller that its command failed, and keeps what must be written later all the
+    /// same. A `Begin` that was written once, perhaps without a confirmation, may be in the
+    /// database: it is cancelled there, because its caller sends nothing now.
     fn requeue_or_reject(&mut self, mut queued: QueuedCommand) {
         if queued.is_done() {
             return;
