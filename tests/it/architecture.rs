@@ -26,7 +26,10 @@ const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("access", &["record", "metrics", "config"]),
     ("system", &["record", "problem", "metrics", "transport", "vendors", "catalog", "config"]),
     ("reads", &["record", "problem", "vendors", "catalog", "journal", "system"]),
-    ("writes", &["record", "problem", "metrics", "transport", "vendors", "catalog", "journal", "system", "reads"]),
+    (
+        "writes",
+        &["record", "bounded", "problem", "metrics", "transport", "vendors", "catalog", "journal", "system", "reads"],
+    ),
     ("gateway", &["record", "problem", "metrics", "journal", "system", "reads", "writes"]),
     (
         "http",
