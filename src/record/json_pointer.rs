@@ -16,7 +16,9 @@ pub fn json_pointer(pointer: &str, names: &[&str]) -> String {
 #[must_use]
 pub fn fields_pointer(path: &[String]) -> String {
     let mut pointer = "/fields".to_owned();
-    path.iter().for_each(|name| write_pointer(&mut pointer, name));
+    for name in path {
+        write_pointer(&mut pointer, name);
+    }
     pointer
 }
 

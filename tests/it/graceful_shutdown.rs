@@ -97,11 +97,10 @@ async fn a_stop_responds_to_a_caller_that_waits_for_a_stored_batch() {
     let patch = json!({"method": "PATCH", "path": MATRIX42.path(MATRIX42.key), "headers": {"If-Match": "*"},
         "body": {"fields": MATRIX42.text_patch("the last write")}});
     let batch = stopping.client().request(Method::POST, "/batch").prefer("respond-async").prefer("wait=20");
-    let stop = async {
-        env.wait_for_calls(CallKind::Update, 1).await;
-        actix_web::rt::spawn(stopping.stop())
-    };
-    let (response, stopped) = join(batch.json(&json!({"items": [patch]})).send(), stop).await;
+    let caller = actix_web::rt::spawn(batch.json(&json!({"items": [patch]})).send());
+    env.wait_for_calls(CallKind::Update, 1).await;
+    let stopped = actix_web::rt::spawn(stopping.stop());
+    let response = caller.await.unwrap();
     assert!(response.assert_status(202).header("location").is_some_and(|path| path.starts_with("/batches/")));
     assert!(!stopped.is_finished(), "its write still runs");
     env.faults().release();

@@ -130,10 +130,10 @@ impl PostgresSession {
             .map(|rows| -> Result<Vec<Row>, DbError> { rows?.iter().map(Row::from_postgres).collect() });
         // In the order of the queries.
         let mut next = || results.next().unwrap_or_else(|| Ok(Vec::new()));
-        let (begun, lock, head, clock) = (next(), next(), next(), next());
+        let (started, lock, head, clock) = (next(), next(), next(), next());
         let (leases, running, keys, owned) = (next(), next(), next(), next());
         let (written, ended) = (next(), next());
-        begun.and(lock)?;
+        started.and(lock)?;
         apply_head(head?, clock?, shared, needs, state)?;
         apply_records(leases?, running?, state)?;
         for mut row in keys? {

@@ -99,7 +99,7 @@ async fn reads_see_the_queued_writes_of_other_replicas_soon() {
             tokio::task::yield_now().await;
         }
         one.finish(applied_outcome(&id)).await.expect("finished");
-        while two.blocking_write_on("crm", "A:1") != None {
+        while two.blocking_write_on("crm", "A:1").is_some() {
             tokio::task::yield_now().await;
         }
     }
