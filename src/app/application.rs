@@ -36,8 +36,8 @@ const MIN_SHUTDOWN: Duration = Duration::from_secs(2);
 /// log errors.
 const PAUSE_GRACE: Duration = Duration::from_millis(20);
 
-/// How long connections get after the timeout: enough to respond that the outcome of a write is
-/// unknown.
+/// How long connections get after the timeout: enough to respond that a write has not begun, or
+/// that its outcome is unknown.
 const ABORT_GRACE: Duration = Duration::from_millis(250);
 
 /// How often a shutdown checks whether the last writes are reconciled.

@@ -11,7 +11,7 @@ use super::plan::Planned;
 use super::problems::{begin_failed, shutting_down, write_in_progress};
 use super::reconcile_on_drop::ReconcileOnDrop;
 use super::write_task::WriteTask;
-use crate::journal::{BeginResult, Intent};
+use crate::journal::{BeginResult, Intent, JournalError};
 use crate::record::{Precondition, RecordId};
 use crate::vendors::PlannedRequest;
 
@@ -25,9 +25,6 @@ pub(super) struct Journaled<'t> {
 /// Stores the intent.
 pub(super) async fn journal_intent(planned: Planned<'_>) -> Result<Journaled<'_>, AttemptExit> {
     let Planned { task, lease, mut request, intent } = planned;
-    if !task.gate.begin() {
-        return Err(shutting_down().into());
-    }
     // From before the intent is stored: others can take it over from then on.
     request.request.permission = Some(task.services.permission_to_send(&intent.operation));
     let held = lease.as_ref().and_then(LeaseGuard::lease);
@@ -46,7 +43,13 @@ async fn claim_intent(task: &WriteTask<'_>, write: &InFlightWrite) -> Result<(),
     let intent = to_journal_intent(task, write);
     let mut backoff = write.id().map(|id| RecordLockBackoff::new(&services.journal, system, id, context));
     loop {
+        if !task.gate.begin() {
+            return Err(shutting_down().into());
+        }
         let begun = services.journal.begin(intent.clone()).await;
+        if !matches!(begun, Ok(BeginResult::Started) | Err(JournalError::CommitUnknown)) {
+            task.gate.set_not_begun();
+        }
         match begun.map_err(|error| begin_failed(system, &write.operation, &error))? {
             BeginResult::Started => return Ok(()),
             BeginResult::LeaseLost => return Err(AttemptExit::Restart),

@@ -36,7 +36,20 @@ impl Drop for TaskGuard {
     }
 }
 
+/// Whether a drain has timed out.
+pub(super) struct AbortFlag(Arc<Shared>);
+
+impl AbortFlag {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.aborted.load(Ordering::SeqCst)
+    }
+}
+
 impl DrainTracker {
+    pub(super) fn abort_flag(&self) -> AbortFlag {
+        AbortFlag(Arc::clone(&self.shared))
+    }
+
     /// Counts a new write; `None` once a drain has begun.
     pub(super) fn begin(&self) -> Option<TaskGuard> {
         // Counted before the check, so that a drain that begins now waits for this write or rejects
@@ -83,8 +96,8 @@ impl DrainTracker {
         drained
     }
 
-    /// Completes when a drain has timed out. A caller that still waits for its write then gets
-    /// `outcome-unknown`.
+    /// Completes when a drain has timed out. A caller that still waits for its write gets a
+    /// response then.
     pub(super) async fn aborted(&self) {
         loop {
             let notified = self.shared.abort_notify.notified();

@@ -50,29 +50,19 @@ async fn attempt_until_resolved(task: &WriteTask<'_>) -> Result<WriteOutcome, At
             // The adapter now reports that the vendor does not compare: the next attempt is
             // guarded.
             Ok(outcome) if should_fall_back_to_guarded(task, &outcome) && !has_fallen_back => {
-                task.gate.retry();
                 has_fallen_back = true;
             }
             Ok(outcome) => match retryable_conflict(task, &outcome) {
-                Some(conflict) if pause_before_retry(task, &mut conflicts).await => {
+                Some(conflict) if conflicts.pause(services, system).await => {
                     task.must_read.set(conflict.kind == ProblemKind::PreconditionFailed);
                 }
                 Some(_) => return resolve_exhausted_conflict(task, outcome),
                 None => return Ok(outcome),
             },
-            Err(AttemptExit::Restart) if restarts < MAX_RESTARTS => {
-                task.gate.retry();
-                restarts += 1;
-            }
+            Err(AttemptExit::Restart) if restarts < MAX_RESTARTS => restarts += 1,
             Err(early) => return Err(early),
         }
     }
-}
-
-/// Waits for the next attempt; `false` = there is none. The operation of this one has ended.
-async fn pause_before_retry(task: &WriteTask<'_>, conflicts: &mut ConflictRetries) -> bool {
-    task.gate.retry();
-    conflicts.pause(task.services, task.system).await
 }
 
 /// Whether the vendor did nothing because it compares no versions in the record's collection, and

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use super::drain::AbortFlag;
 use crate::record::OperationId;
 
 /// How far the vendor request of a write is.
@@ -13,7 +14,7 @@ enum SendState {
     NotBegun,
     /// Its intent may be in the store; another process would send it.
     Begun,
-    /// The vendor may have it.
+    /// The vendor may have it, or had it before the attempt that is about to begin.
     Sent(OperationId),
     /// It never begins: its caller has a response that says so.
     Closed,
@@ -21,21 +22,29 @@ enum SendState {
 
 /// Shared by a write and the one that waits for it, on one thread.
 #[derive(Default)]
-pub(super) struct SendGate(RefCell<SendState>);
+pub(super) struct SendGate {
+    state: RefCell<SendState>,
+    /// Of the process that stops; `None` where nobody waits.
+    abort: Option<AbortFlag>,
+}
 
 /// What the response to a caller says that waits no longer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
     /// Nothing was sent, and nothing will be.
     NotSent,
-    /// The operation may be applied.
+    /// The operation has the outcome, and no other one begins.
     Sent(OperationId),
 }
 
 impl SendGate {
-    /// Another attempt follows. The operation of the one before has ended without effect.
-    pub(super) fn retry(&self) {
-        let mut state = self.0.borrow_mut();
+    pub(super) fn new(abort: AbortFlag) -> Self {
+        Self { abort: Some(abort), ..Self::default() }
+    }
+
+    /// The store has not taken the intent.
+    pub(super) fn set_not_begun(&self) {
+        let mut state = self.state.borrow_mut();
         if !matches!(*state, SendState::Closed) {
             *state = SendState::NotBegun;
         }
@@ -43,7 +52,11 @@ impl SendGate {
 
     /// The intent is about to be stored; `false` = it must not be.
     pub(super) fn begin(&self) -> bool {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
+        // The one that waits may not have seen yet that the process stops.
+        if self.abort.as_ref().is_some_and(AbortFlag::is_set) {
+            *state = SendState::Closed;
+        }
         let is_open = !matches!(*state, SendState::Closed);
         if is_open {
             *state = SendState::Begun;
@@ -53,21 +66,21 @@ impl SendGate {
 
     /// The request is about to be sent.
     pub(super) fn send(&self, operation: &OperationId) {
-        *self.0.borrow_mut() = SendState::Sent(operation.clone());
+        *self.state.borrow_mut() = SendState::Sent(operation.clone());
     }
 
     /// The operation whose request may have been sent.
     pub(super) fn sent(&self) -> Option<OperationId> {
-        match &*self.0.borrow() {
+        match &*self.state.borrow() {
             SendState::Sent(operation) => Some(operation.clone()),
             SendState::NotBegun | SendState::Begun | SendState::Closed => None,
         }
     }
 
-    /// Lets a write that has not begun never begin. `None`: its intent is being stored, and the
-    /// next moment shows whether it is sent.
+    /// Lets a write that has not begun never begin. `None`: the store is about to take its intent or
+    /// to refuse it, which shows whether it is sent.
     pub(super) fn give_up(&self) -> Option<GivenUp> {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         match &*state {
             SendState::NotBegun | SendState::Closed => {
                 *state = SendState::Closed;
@@ -81,14 +94,29 @@ impl SendGate {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::drain::DrainTracker;
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_begins_once_a_stop_is_over_although_its_caller_still_waits() {
+        let tracker = DrainTracker::default();
+        let (gate, running) = (SendGate::new(tracker.abort_flag()), tracker.begin());
+        assert!(gate.begin());
+        gate.set_not_begun();
+        assert!(!tracker.drain(Duration::from_secs(1)).await);
+        assert!(!gate.begin());
+        assert_eq!(gate.give_up(), Some(GivenUp::NotSent));
+        drop(running);
+    }
 
     #[test]
     fn a_write_that_was_given_up_before_it_began_never_begins() {
         let gate = SendGate::default();
         assert_eq!(gate.give_up(), Some(GivenUp::NotSent));
         assert!(!gate.begin());
-        gate.retry();
+        gate.set_not_begun();
         assert!(!gate.begin());
     }
 
@@ -97,12 +125,9 @@ mod tests {
         let (gate, operation) = (SendGate::default(), OperationId::new());
         assert!(gate.begin());
         assert_eq!(gate.give_up(), None);
+        gate.set_not_begun();
+        assert!(gate.begin());
         gate.send(&operation);
         assert_eq!(gate.give_up(), Some(GivenUp::Sent(operation)));
-        // It met a conflict, and may be tried again.
-        gate.retry();
-        assert_eq!(gate.sent(), None);
-        assert_eq!(gate.give_up(), Some(GivenUp::NotSent));
-        assert!(!gate.begin());
     }
 }

@@ -42,7 +42,7 @@ pub(crate) async fn submit(
     let (responder, response) = oneshot::channel();
     let (services, system, context) = (Arc::clone(services), Arc::clone(system), context.clone());
     let (deadline, system_name) = (context.deadline, system.name.clone());
-    let gate = Rc::new(SendGate::default());
+    let gate = Rc::new(SendGate::new(drain.abort_flag()));
     let task_gate = Rc::clone(&gate);
     // Boxed before it is spawned, because the runtime moves the future several times.
     actix_web::rt::spawn(Box::pin(async move {
@@ -50,6 +50,8 @@ pub(crate) async fn submit(
         drop(guard);
     }));
     let (response, given_up) = tokio::select! {
+        // A response that is there comes first.
+        biased;
         response = wait_with_grace(response, deadline, &gate) => (response, None),
         given_up = drain_aborted(drain, &gate) => (None, Some(given_up)),
     };

@@ -90,6 +90,28 @@ async fn a_write_that_waits_when_the_stop_is_over_is_refused_and_never_sent() {
 }
 
 #[actix_web::test]
+async fn a_write_that_waits_for_another_writer_is_refused_when_the_stop_is_over() {
+    let env = TestEnv::start_with(&MATRIX42, |config| config.server("shutdown_timeout", "300ms"));
+    let stopping = env.start_second_gateway();
+    let tag = env.current_etag(MATRIX42.key).await;
+    env.inject_once(CallKind::Delete, InjectedFault::Hang);
+    let delete = stopping.client().request(Method::DELETE, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
+    let delete = actix_web::rt::spawn(delete.send());
+    env.wait_for_calls(CallKind::Delete, 1).await;
+    // The delete has the record's lease.
+    let patch = stopping.client().request(Method::PATCH, &MATRIX42.path(MATRIX42.key)).if_match(&tag);
+    let stop = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stopping.stop().await
+    };
+    let (refused, finished) = join(patch.fields(&MATRIX42.text_patch("never")).send(), stop).await;
+    refused.assert_problem(503, "overloaded");
+    delete.await.unwrap().assert_problem(504, "outcome-unknown");
+    assert!(!finished);
+    assert_eq!(env.call_count(CallKind::Update), 0);
+}
+
+#[actix_web::test]
 async fn a_stop_responds_to_a_caller_that_waits_for_a_stored_batch() {
     let env = TestEnv::start(&MATRIX42);
     let stopping = env.start_second_gateway();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use url::Url;
@@ -142,6 +142,11 @@ fn parse(url: &str) -> Result<(Config, Option<String>), JournalError> {
     config.keepalives_interval(Duration::from_secs(1)).keepalives_retries(5);
     if config.get_application_name().is_none() {
         config.application_name("records-gateway");
+    }
+    // Of several hosts all connections use the one that takes writes: a page and the position after
+    // it must come from one server.
+    if config.get_hosts().len() > 1 {
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     }
     if root_certificate.is_some() && config.get_ssl_mode() == SslMode::Prefer {
         config.ssl_mode(SslMode::Require);
