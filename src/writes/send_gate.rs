@@ -77,8 +77,8 @@ impl SendGate {
         }
     }
 
-    /// Lets a write that has not begun never begin. `None`: the store is about to take its intent or
-    /// to refuse it, which shows whether it is sent.
+    /// Lets a write that has not begun never begin. `None`: the store is about to take its intent
+    /// or to refuse it, which shows whether it is sent.
     pub(super) fn give_up(&self) -> Option<GivenUp> {
         let mut state = self.state.borrow_mut();
         match &*state {
